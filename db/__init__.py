@@ -1,0 +1,1 @@
+"""Databases: what tables say of themselves, the two doors, the guard. Knows `base` alone."""
