@@ -1,0 +1,1 @@
+"""Every system that is not ours, one file each."""
