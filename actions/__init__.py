@@ -1,0 +1,1 @@
+"""What the product does: one function an action, in the session of the one database it writes. Knows no GraphQL."""

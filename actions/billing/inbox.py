@@ -1,0 +1,133 @@
+"""How events come in while the process lives: stored together when many come at once, then processed in turn.
+
+Each caller waits until its own event is durable. What is processed after that, and what a crash leaves, is found by
+`events.process_due`: nothing here has to be remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+
+from actions.billing import events, settlement
+from actions.billing.events import EVENTS_A_BATCH, EventId, Incoming
+from base import errors, observe
+from db.zones import TenantId
+from tenancy.context import House
+
+KNOWN_MAX = 20_000
+LEFT_TO_PROCESS_MAX = 5_000
+
+
+class Inbox:
+    """One process's: which events are known to be stored, those on their way, and those still to be processed."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._coming: dict[str, asyncio.Future[bool]] = {}
+        self._unsaved: list[Incoming] = []
+        self._left: deque[EventId] = deque(maxlen=LEFT_TO_PROCESS_MAX)
+        self._saving = False
+        self._processing = False
+        self._owed: set[TenantId] = set()
+        self._settling = False
+
+    @classmethod
+    def of(cls, house: House) -> Inbox:
+        """The inbox of this house."""
+        inbox: Inbox = house.services.setdefault(cls, cls(house))
+        return inbox
+
+    def knows(self, name: str) -> bool:
+        """Whether an event of this name is surely stored; no statement is sent."""
+        return name in self._known
+
+    async def take(self, event: Incoming, /) -> bool:
+        """Return when the event is durable; True for the one caller who stored it. Raises CentralUnavailable."""
+        if event.name in self._known:
+            return False
+        waiting = self._coming.get(event.name)
+        if waiting is not None:
+            await asyncio.shield(waiting)
+            return False
+        mine: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._coming[event.name] = mine
+        self._unsaved.append(event)
+        if not self._saving:
+            self._saving = True
+            self._house.spawn(self._save())
+        return await asyncio.shield(mine)
+
+    async def _save(self) -> None:
+        """Store what has come, together; what came meanwhile is the next batch."""
+        try:
+            while self._unsaved:
+                batch, self._unsaved = self._unsaved[:EVENTS_A_BATCH], self._unsaved[EVENTS_A_BATCH:]
+                await self._save_batch(batch)
+        finally:
+            self._saving = False
+
+    async def _save_batch(self, batch: list[Incoming]) -> None:
+        try:
+            stored = await self._house.system().on_system(events.store, batch)
+        except Exception as error:
+            if len(batch) > 1 and not isinstance(error, errors.CentralUnavailable):
+                for event in batch:
+                    await self._save_batch([event])
+                return
+            for event in batch:
+                self._answer(event, error)
+            return
+        for event, event_id in zip(batch, stored, strict=True):
+            self._remember(event.name)
+            self._answer(event, event_id is not None)
+            if event_id is not None and not event.is_foreign:
+                self._left.append(event_id)
+        if self._left and not self._processing:
+            self._processing = True
+            self._house.spawn(self._process())
+
+    def _answer(self, event: Incoming, answer: bool | Exception) -> None:
+        waiting = self._coming.pop(event.name)
+        if isinstance(answer, Exception):
+            waiting.set_exception(answer)
+            waiting.exception()  # whoever asked may have gone
+        else:
+            waiting.set_result(answer)
+
+    def _remember(self, name: str) -> None:
+        self._known[name] = None
+        if len(self._known) > KNOWN_MAX:
+            self._known.popitem(last=False)
+
+    def _settle_soon(self, owed: set[TenantId]) -> None:
+        """Events go on being processed while wallets are posted to; what is owed by then is posted together."""
+        self._owed |= owed
+        if self._owed and not self._settling:
+            self._settling = True
+            self._house.spawn(self._settle())
+
+    async def _settle(self) -> None:
+        try:
+            while self._owed:
+                owed, self._owed = self._owed, set()
+                await settlement.settle(self._house, owed)
+        except Exception as error:
+            # Owed is owed: the worker's next round finds what is left.
+            self._owed.clear()
+            observe.note(observe.Event.LOOP_FAILED, failure=error, loop="payment_inbox")
+        finally:
+            self._settling = False
+
+    async def _process(self) -> None:
+        try:
+            while self._left:
+                ids = [self._left.popleft() for _ in range(min(len(self._left), EVENTS_A_BATCH))]
+                self._settle_soon(await events.process(self._house, ids))
+        except Exception as error:
+            # Stored is stored: the worker's next round finds what is left.
+            self._left.clear()
+            observe.note(observe.Event.LOOP_FAILED, failure=error, loop="payment_inbox")
+        finally:
+            self._processing = False

@@ -1,0 +1,358 @@
+"""Carries settlements from central into wallets: found by tenant, posted by key, then marked, each step repeatable.
+
+1 central names what a tenant's wallet is owed; 2 one pool transaction posts it under the ledger keys, in order; 3
+central marks it settled. A crash after 1 or 2 leaves it DUE: it is posted again, the ledger refuses the key, and it is
+marked. The pool is looked up when the tokens are posted, so a tenant may move in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from actions import wallet
+from actions.billing.told import PurchasePaid, PurchaseRefunded
+from actions.wallet import Cause, Credit, WalletCredited
+from base import errors, observe
+from base.ids import Id
+from db import outbox
+from db.outbox import Event
+from db.session import PoolSession, SystemSession
+from db.tables.central.billing import (
+    ParkReason,
+    Payment,
+    Purchase,
+    PurchaseKind,
+    Settlement,
+    SettlementKind,
+    SettlementState,
+)
+from db.tables.central.identity import Tenant, User
+from db.tables.pool.wallet import TokenTransactionKind
+from db.zones import TenantId, TenantState
+from tenancy.context import House
+from tenancy.handlers import every
+
+SETTLE_SECONDS = 2
+SIDE_BY_SIDE_MAX = 8
+OWED_MAX = 50
+OWED_A_READ_MAX = 500
+TENANTS_MAX = 200
+TENANTS_A_ROUND = 100
+BACKOFF_SECONDS = 2
+BACKOFF_SECONDS_MAX = 300
+ERROR_CHARACTERS_MAX = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """A settlement as the wallet needs it; `tokens` signed, money in minor units."""
+
+    id: Id[Settlement]
+    kind: SettlementKind
+    tokens: int
+    ledger_key: str
+    user_id: Id[User]
+    purchase_id: Id[Purchase]
+    purchase_kind: PurchaseKind
+    amount_cents: int
+    refunded_cents: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What one tenant's wallet is owed, oldest first, and the events of it that nobody would hear."""
+
+    owed: list[Owed]
+    unheard: frozenset[type[Event]]
+
+
+@every(SETTLE_SECONDS, "settlements")
+async def settle_due(house: House) -> int:
+    """Post what is due of every tenant; how many settlements were settled."""
+    return await _settle_all(house, ahead=timedelta(0))
+
+
+async def settle_everything(house: House, /) -> int:
+    """Post all that is owed, also what waits for a later try."""
+    return await _settle_all(house, ahead=timedelta(days=365))
+
+
+async def settle(house: House, tenants: Iterable[TenantId], /) -> int:
+    """Post what these tenants' wallets are owed; how many settlements were settled. What fails is tried again later.
+
+    A tenant is in one round of this process at a time: whoever comes second waits for it, and posts what is left.
+    """
+    busy = house.services.setdefault(_Busy, _Busy())
+    left, done = set(tenants), 0
+    while left:
+        free = sorted(left - busy.keys())[:TENANTS_A_ROUND]
+        if not free:
+            await asyncio.wait({busy[each] for each in left}, return_when=asyncio.FIRST_COMPLETED)
+            continue
+        ended = asyncio.get_running_loop().create_future()
+        busy |= dict.fromkeys(free, ended)
+        try:
+            done += await _round(house, free)
+        finally:
+            for each in free:
+                del busy[each]
+            ended.set_result(None)
+        left -= set(free)
+    return done
+
+
+class _Busy(dict[TenantId, "asyncio.Future[None]"]):
+    """The tenants whose wallets are being posted to by this process, and when each round ends."""
+
+
+async def _round(house: House, tenants: Sequence[TenantId]) -> int:
+    turn, due = asyncio.Semaphore(SIDE_BY_SIDE_MAX), await _read_due(house, tenants)
+
+    async def one(tenant: TenantId) -> bool:
+        async with turn:
+            return await _post(house, tenant, due[tenant])
+
+    posted = dict(zip(due, await asyncio.gather(*map(one, due)), strict=True))
+    owed = [(tenant, each) for tenant, is_posted in posted.items() if is_posted for each in due[tenant].owed]
+    # The central step is shared: up to fifty settlements of any tenants in one transaction.
+    for start in range(0, len(owed), OWED_MAX):
+        await _mark(house, owed[start : start + OWED_MAX])
+    return len(owed)
+
+
+async def _read_due(house: House, tenants: Sequence[TenantId]) -> dict[TenantId, Due]:
+    """What each of these tenants is owed, those who are owed nothing left out."""
+    found: dict[TenantId, Due] = {}
+    left = list(tenants)
+    while left:
+        some, seen = await house.system().on_system(_due, left)
+        found |= some
+        left = [tenant for tenant in left if seen is not None and tenant > seen]
+    return found
+
+
+async def _settle_all(house: House, *, ahead: timedelta) -> int:
+    done, after = 0, TenantId("")
+    while tenants := await house.system().on_system(_tenants, after, ahead=ahead):
+        left = set(tenants)
+        while left:
+            settled = await settle(house, left)
+            done += settled
+            # A tenant who is owed more than one transaction's worth is owed it now.
+            left = set(await house.system().on_system(_tenants, after, ahead=ahead)) & left if settled else set()
+        after = tenants[-1]
+    return done
+
+
+async def _tenants(db: SystemSession, after: TenantId, /, *, ahead: timedelta) -> Sequence[TenantId]:
+    due = sa.and_(Settlement.state == SettlementState.DUE, Settlement.next_try_at <= db.now + ahead)
+    return await db.all(
+        sa.select(Settlement.tenant_id)
+        .where(due, Settlement.tenant_id > after)
+        .distinct()
+        .order_by(Settlement.tenant_id)
+        .limit(TENANTS_MAX)
+    )
+
+
+async def _post(house: House, tenant: TenantId, due: Due) -> bool:
+    """Step 2 for one tenant; whether it was posted. A failure puts all of it off."""
+    try:
+        await (await house.system_of(tenant)).on_pool(_apply, due)
+    except Exception as error:
+        known = isinstance(error, errors.AtriumError)
+        observe.note(
+            observe.Event.SETTLEMENT_FAILED, failure=None if known else error, tenant=tenant, error=repr(error)
+        )
+        await house.system().on_system(_postpone, [each.id for each in due.owed], repr(error))
+        return False
+    return True
+
+
+async def _due(db: SystemSession, tenants: Sequence[TenantId], /) -> tuple[dict[TenantId, Due], TenantId | None]:
+    """Step 1: the oldest of what these tenants are owed, and the last tenant that was reached where not all were.
+
+    Of one that is erased it is nothing, and what was due is parked.
+    """
+    rows = await db.tuples(_owed_to(tenants))
+    owing = list(dict.fromkeys(row.tenant_id for row in rows))
+    there = set(await db.all(sa.select(Tenant.id).where(Tenant.id.in_(owing), Tenant.state != TenantState.ERASED)))
+    for tenant in owing:
+        if tenant not in there:
+            await park_erased(db, tenant)
+    unheard = await outbox.unheard(db, owing, (WalletCredited, PurchasePaid, PurchaseRefunded)) if owing else {}
+    due = {tenant: Due([], unheard[tenant]) for tenant in owing if tenant in there}
+    for tenant, *values in rows:
+        if tenant in due and len(due[tenant].owed) < OWED_MAX:
+            due[tenant].owed.append(Owed(**dict(zip(_OWED, values, strict=True))))
+    return due, owing[-1] if len(rows) == OWED_A_READ_MAX else None
+
+
+_OWED = {
+    "id": Settlement.id,
+    "kind": Settlement.kind,
+    "tokens": Settlement.tokens,
+    "ledger_key": Settlement.ledger_key,
+    "user_id": Settlement.user_id,
+    "purchase_id": Settlement.purchase_id,
+    "purchase_kind": Purchase.kind,
+    "amount_cents": Payment.amount_cents,
+    "refunded_cents": Payment.refunded_cents,
+    "currency": Payment.currency,
+}
+
+
+def _owed_to(tenants: Sequence[TenantId]) -> sa.Select[*tuple[Any, ...]]:
+    mine = (
+        Settlement.tenant_id.in_(tenants),
+        Settlement.state == SettlementState.DUE,
+        Purchase.tenant_id.in_(tenants),
+        Payment.tenant_id.in_(tenants),
+    )
+    return (
+        sa.select(Settlement.tenant_id, *_OWED.values())
+        .join(Purchase, Purchase.id == Settlement.purchase_id)
+        .join(Payment, Payment.id == Settlement.payment_id)
+        .where(*mine)
+        .order_by(Settlement.tenant_id, Settlement.id)
+        .limit(OWED_A_READ_MAX)
+    )
+
+
+async def park_erased(db: SystemSession, tenant: TenantId, /) -> None:
+    """Of a tenant that is gone: credits wait for a person, who gives the money back; nothing is left to be taken."""
+    mine = sa.and_(Settlement.tenant_id == tenant, Settlement.state == SettlementState.DUE)
+    credits = await db.all(sa.select(Settlement.payment_id).where(mine, Settlement.kind == SettlementKind.CREDIT))
+    await db.change(
+        sa.update(Settlement)
+        .where(mine, Settlement.kind == SettlementKind.CREDIT)
+        .values(state=SettlementState.PARKED, reason=ParkReason.ERASED)
+    )
+    await db.change(
+        sa.update(Settlement)
+        .where(mine)
+        .values(
+            state=SettlementState.CLOSED, resolved_by="atrium", resolved_why="the tenant is erased", resolved_at=db.now
+        )
+    )
+    if credits:
+        await db.change(
+            sa.update(Payment)
+            .where(Payment.tenant_id == tenant, Payment.id.in_(credits))
+            .values(tokens_earned=0, clawed_target=0)
+        )
+
+
+# ------------------------------------------------------------------------------------------- in the pool
+
+
+async def _apply(db: PoolSession, due: Due, /) -> None:
+    """Post each under its key, in order; what is posted already is passed over."""
+    db.unheard = due.unheard
+    # Only what is taken back depends on the balance before it: what comes in between is posted together.
+    for comes_in, some in itertools.groupby(due.owed, key=lambda each: each.tokens > 0):
+        if comes_in:
+            await _give(db, list(some))
+        else:
+            for each in some:
+                await _take(db, each)
+
+
+async def _give(db: PoolSession, owed: Sequence[Owed]) -> None:
+    posted = await wallet.credit_all(
+        db, [Credit(kind=_kind(each), amount=each.tokens, cause=_cause(each)) for each in owed]
+    )
+    for each in owed:
+        if each.kind is SettlementKind.CREDIT and each.ledger_key in posted:
+            db.emit(
+                PurchasePaid(
+                    purchase_id=each.purchase_id,
+                    kind=each.purchase_kind.name,
+                    tokens=each.tokens,
+                    amount_cents=each.amount_cents,
+                    currency=each.currency,
+                )
+            )
+
+
+async def _take(db: PoolSession, owed: Owed) -> None:
+    if owed.tokens < 0 and await wallet.claw_back(db, -owed.tokens, cause=_cause(owed)):
+        db.emit(
+            PurchaseRefunded(
+                purchase_id=owed.purchase_id,
+                tokens=-owed.tokens,
+                refunded_cents=owed.refunded_cents,
+                currency=owed.currency,
+            )
+        )
+
+
+def _kind(owed: Owed) -> TokenTransactionKind:
+    if owed.kind is not SettlementKind.CREDIT:
+        return TokenTransactionKind.REFUND
+    is_plan = owed.purchase_kind is PurchaseKind.PLAN
+    return TokenTransactionKind.SUBSCRIPTION if is_plan else TokenTransactionKind.PURCHASE
+
+
+def _cause(owed: Owed) -> Cause:
+    return Cause(key=owed.ledger_key, user_id=owed.user_id, note=_note(owed))
+
+
+def _note(owed: Owed) -> str:
+    if owed.kind is SettlementKind.CREDIT:
+        return f"purchase {owed.purchase_id:x}"
+    what = "returned after a refund or dispute of" if owed.tokens > 0 else "taken back after a refund or dispute of"
+    return f"{what} purchase {owed.purchase_id:x}"
+
+
+# ------------------------------------------------------------------------------------------- afterwards
+
+
+async def _mark(house: House, posted: Sequence[tuple[TenantId, Owed]], /) -> None:
+    """Step 3, for all of them, and for each by itself where that fails."""
+    system = house.system()
+    try:
+        await system.on_system(_settled, posted)
+    except errors.CentralUnavailable:
+        raise
+    except Exception:
+        if len(posted) == 1:
+            raise
+        for each in posted:
+            await system.on_system(_settled, [each])
+    tenants = {tenant for tenant, _ in posted}
+    observe.note(observe.Event.SETTLED, settlements=len(posted), tenants=len(tenants))
+
+
+async def _settled(db: SystemSession, posted: Sequence[tuple[TenantId, Owed]], /) -> None:
+    await db.change(
+        sa.update(Settlement)
+        .where(Settlement.id.in_([each.id for _, each in posted]), Settlement.state == SettlementState.DUE)
+        .values(state=SettlementState.SETTLED, settled_at=db.now, error=None, tries=Settlement.tries + 1)
+    )
+    credited = {each.purchase_id: tenant for tenant, each in posted if each.kind is SettlementKind.CREDIT}
+    if credited:
+        await db.change(
+            sa.update(Purchase)
+            .where(Purchase.tenant_id.in_(set(credited.values())), Purchase.id.in_(sorted(credited)))
+            .values(tokens_credited=True)
+        )
+
+
+async def _postpone(db: SystemSession, ids: Sequence[Id[Settlement]], error: str, /) -> None:
+    rows = await db.all(
+        sa.select(Settlement).where(Settlement.id.in_(ids), Settlement.state == SettlementState.DUE).with_for_update()
+    )
+    for row in rows:
+        seconds = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS * 2 ** min(row.tries, 10))
+        row.tries += 1
+        row.next_try_at = db.now + timedelta(seconds=seconds)
+        row.error = error[:ERROR_CHARACTERS_MAX]

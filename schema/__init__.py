@@ -1,0 +1,1 @@
+"""Types of the public schema, one file an area: declarations only."""
