@@ -1,0 +1,153 @@
+"""GraphQL over HTTP: a request, its stages by name, an answer. Every refusal is a GraphQL body with a code.
+
+Reading is `execution/request.py`, running `execution/plans.py` or else `execution/library.py`, telling
+`execution/response.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from graphql import ExecutionResult, GraphQLError, OperationType
+from starlette.types import Receive, Scope, Send
+
+from base import errors, observe
+from execution import request, response
+from execution.bounds import Gone, within
+from execution.document import Unfit
+from execution.exchange import EXCHANGE, Exchange
+from execution.library import Executor
+from execution.plans import Plans
+from execution.request import Asked
+from tenancy import answers
+from tenancy.context import Context
+from tenancy.head import Head
+from tenancy.middleware import Seen
+from tenancy.origins import Origins
+
+EXECUTION_SECONDS_MAX = 30.0
+LINGER_SECONDS_MAX = 2.0
+OK, ERROR, REFUSED, GONE = (observe.REQUESTS.labels(name) for name in ("ok", "error", "refused", "gone"))
+
+
+class Endpoint:
+    """ASGI for `/graphql` over HTTP; the middleware has put context, head and seen into the state."""
+
+    def __init__(self, executor: Executor, origins: Origins) -> None:
+        self._plans = Plans(executor)
+        self._origins = origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method: str = scope["method"]
+        if method == "OPTIONS":
+            await self._preflight(scope, send)
+            return
+        state = scope["state"]
+        seen: Seen = state["seen"]
+        head: Head = state["head"]
+        try:
+            if method not in ("GET", "POST"):
+                raise answers.bad(405, "Send a POST, or a GET for a query.", [(b"allow", b"GET, POST, OPTIONS")])
+            media = head.media
+            if media is None:
+                raise answers.bad(406, f"Answers are {answers.GRAPHQL} or {answers.JSON}.")
+            asked = await request.read(scope, receive, head)
+            result = await self._answer(scope, asked, seen=seen)
+        except Gone:
+            GONE.inc()
+            return
+        except (answers.Refused, errors.Denial) as refused:
+            REFUSED.inc()
+            if isinstance(refused, answers.Refused) and refused.no.status == 413:
+                await answers.refuse(scope, send, refused.no, meanwhile=_discard(receive))
+                return
+            raise
+        if isinstance(result, bytes):
+            status, body = 200, result
+            OK.inc()
+        else:
+            status, body = _status(result, media), _body(result, seen.request_id)
+            (ERROR if result.errors else OK).inc()
+        observe.REQUEST_SECONDS.observe(time.perf_counter() - seen.began)
+        seen.status = status
+        exchange: Exchange = scope["extensions"][EXCHANGE]
+        await exchange.answer(status, b"%bx-request-id: %b\r\n" % (head.lines, seen.request_id.encode()), body)
+
+    async def _answer(self, scope: Scope, asked: Asked, *, seen: Seen) -> bytes | ExecutionResult:
+        """Run the operation; bytes are a good answer's whole body. Raises Refused (405 for a mutation by GET), Gone."""
+        if asked.operation_name is not None:
+            seen.name(asked.operation_name)
+        context: Context = scope["state"]["context"]
+        kind = await self._kind(context, asked)
+        if kind is OperationType.MUTATION and scope["method"] == "GET":
+            raise answers.bad(405, "Send a mutation by POST.", [(b"allow", b"POST")])
+        if kind is OperationType.SUBSCRIPTION:
+            raise answers.bad(400, "Subscriptions are served over WebSocket (graphql-transport-ws) on this path.")
+        doing = _answering(self._plans, context, asked)
+        # A mutation that was begun goes on without its client: half of one would be the worse answer.
+        watch = None if kind is OperationType.MUTATION else scope["extensions"][EXCHANGE].on_hang_up
+        return await within(doing, seconds=EXECUTION_SECONDS_MAX, on_hang_up=watch) or _timed_out()
+
+    async def _kind(self, context: Context, asked: Asked) -> OperationType:
+        # The keyword is in the text of whatever is not a query, so that most requests look nothing up twice.
+        if "mutation" in asked.query or "subscription" in asked.query:
+            with contextlib.suppress(Unfit):
+                document = await self._plans.document(
+                    context, asked.query, variables=asked.variables, operation_name=asked.operation_name
+                )
+                return document.kind(asked.operation_name) or OperationType.QUERY
+        return OperationType.QUERY
+
+    async def _preflight(self, scope: Scope, send: Send) -> None:
+        allowed = self._origins.headers(answers.header(scope, b"origin"), preflight=True)
+        # The origin itself is told by the middleware, as with every answer.
+        own = [each for each in allowed if each[0] not in (b"vary", b"access-control-allow-origin")]
+        headers = [(b"allow", b"GET, POST, OPTIONS"), (b"content-length", b"0"), *own]
+        await send({"type": "http.response.start", "status": 204, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _discard(receive: Receive) -> None:
+    """Read on for a moment: a connection that ends with unread bytes would take the answer with it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS_MAX):
+            while (await receive()).get("more_body", False):
+                pass
+
+
+async def execute(plans: Plans, ctx: Context, asked: Asked) -> bytes | ExecutionResult:
+    """Run a query or mutation within the time that one has. Raises RateLimited."""
+    return await within(_answering(plans, ctx, asked), seconds=EXECUTION_SECONDS_MAX) or _timed_out()
+
+
+def _answering(plans: Plans, ctx: Context, asked: Asked) -> Coroutine[Any, Any, bytes | ExecutionResult]:
+    return plans.answer(
+        ctx,
+        asked.query,
+        variables=asked.variables,
+        operation_name=asked.operation_name,
+        tells_cost=asked.tells_cost,
+    )
+
+
+def _timed_out() -> ExecutionResult:
+    message = f"The operation took longer than {EXECUTION_SECONDS_MAX:.0f} seconds."
+    return ExecutionResult(None, [GraphQLError(message, extensions={"code": errors.TimedOut.code})])
+
+
+def _body(result: ExecutionResult, request_id: str) -> bytes:
+    return response.dumped(response.content(result, request_id), request_id)
+
+
+def _status(result: ExecutionResult, media: str) -> int:
+    """What the specification says: 200 for every answer to a well-formed request in plain JSON, else by what it was."""
+    if response.began(result) or result.errors is None:
+        return 200
+    code = (result.errors[0].extensions or {}).get("code")
+    if code == errors.TimedOut.code:
+        return 503
+    return 200 if media == answers.JSON else 400

@@ -1,0 +1,292 @@
+"""Answers operations by stages: document, plan, charge, fetch, emit. A plan is made once and run for every request.
+
+Whatever a plan cannot answer, errors above all, the library answers (`execution/library.py`), by the same functions
+and the same reads. How a plan is made is in `execution/plan.py`, how it runs in `execution/run.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from functools import partial
+from typing import Any
+
+import orjson
+from graphql import (
+    ExecutionResult,
+    GraphQLError,
+    OperationDefinitionNode,
+)
+from graphql.execution.values import VariableValues
+
+from base import errors, observe
+from execution import library
+from execution.amounts import OperationCost
+from execution.cost import Costs
+from execution.document import Budget, Document, Unfit, in_budget
+from execution.partial import Partial
+from execution.plan import Planner
+from execution.response import began
+from execution.run import Run
+from execution.steps import Incomplete, Plan, Ready, Unplannable
+from execution.variables import NONE, Variables
+from tenancy.budgets import COST_OF_REFUSAL
+from tenancy.context import Context
+
+# Of one document; which of them depends on what @skip and @include say.
+PLANS_OF_A_DOCUMENT_MAX = 32
+# What is dearer is hardly ever served, so that it is not planned either.
+COST_PLANNED_MAX = 1_000_000
+
+_BY_PLAN = observe.PLANNED.labels("planned")
+_EXPECTED = (errors.AtriumError, GraphQLError, Incomplete, LookupError)
+Key = tuple[Any, ...]
+
+
+class Plans:
+    """The plans of one schema; they are kept with their documents."""
+
+    def __init__(self, executor: library.Executor) -> None:
+        self._executor = executor
+        self._documents = executor.documents
+        self.costs = Costs(executor.core)
+
+    async def answer(
+        self,
+        ctx: Context,
+        query: str,
+        *,
+        variables: dict[str, Any] | None = None,
+        operation_name: str | None = None,
+        tells_cost: bool = False,
+    ) -> bytes | ExecutionResult:
+        """The whole body where all went well, else what the library says, with `extensions.cost` where it is told.
+
+        Raises RateLimited.
+        """
+        try:
+            document = self._documents.known(query)
+            if document is None:
+                document = await self.document(ctx, query, variables=variables, operation_name=operation_name)
+            ready = document.ready.get(operation_name)
+            if ready is None:
+                ready = await self.ready(ctx, document, variables=variables, operation_name=operation_name)
+            charge = await ctx.house.budgets.charge(ctx, _requested(ready))
+        except Unfit as unfit:
+            await ctx.house.budgets.charge(ctx, COST_OF_REFUSAL)
+            return ExecutionResult(None, unfit.errors)
+        except errors.CostLimitExceeded as denial:
+            return denied(denial)
+        said, run, data = await self._run(ctx, document, ready, variables=variables, operation_name=operation_name)
+        actual = COST_OF_REFUSAL
+        if ready is not None and (isinstance(said, bytes) or began(said)):
+            actual = ready.cost.actual(ready.values, data, None if run is None else run.written)
+        charge.settle(actual)
+        if not tells_cost:
+            return said
+        told = {"cost": charge.told(actual)}
+        if isinstance(said, bytes):
+            return said[:-1] + b',"extensions":' + orjson.dumps(told) + b"}"
+        said.extensions = told
+        return said
+
+    async def subscribe(
+        self,
+        ctx: Context,
+        document: Document,
+        *,
+        variables: dict[str, Any] | None = None,
+        operation_name: str | None = None,
+    ) -> AsyncGenerator[ExecutionResult] | ExecutionResult:
+        """The events of a subscription, or why there are none; each costs what it answers. Raises RateLimited."""
+        budgets = ctx.house.budgets
+        try:
+            ready = await self.ready(ctx, document, variables=variables, operation_name=operation_name)
+            charge = await budgets.charge(ctx, _requested(ready))
+        except Unfit as unfit:
+            await budgets.charge(ctx, COST_OF_REFUSAL)
+            return ExecutionResult(None, unfit.errors)
+        except errors.CostLimitExceeded as denial:
+            return denied(denial)
+        # Beginning costs as little as a refusal: it is the events that answer something.
+        charge.settle(COST_OF_REFUSAL)
+        found = await self._executor.subscribe(ctx, document, variables=variables, operation_name=operation_name)
+        return found if isinstance(found, ExecutionResult) or ready is None else _each_spent(ctx, ready, found)
+
+    async def traced(
+        self, ctx: Context, query: str, *, variables: dict[str, Any] | None = None, operation_name: str | None = None
+    ) -> tuple[bytes | ExecutionResult, list[str]]:
+        """The answer with the statements that its plan has sent, charged to nobody: for commands and tests."""
+        try:
+            document = await self.document(ctx, query, variables=variables, operation_name=operation_name)
+            ready = await self.ready(ctx, document, variables=variables, operation_name=operation_name)
+        except Unfit as unfit:
+            return ExecutionResult(None, unfit.errors), []
+        said, run, _ = await self._run(ctx, document, ready, variables=variables, operation_name=operation_name)
+        return said, [] if run is None else run.texts
+
+    async def _run(
+        self,
+        ctx: Context,
+        document: Document,
+        ready: Ready | None,
+        /,
+        *,
+        variables: dict[str, Any] | None,
+        operation_name: str | None,
+    ) -> tuple[bytes | ExecutionResult, Run | None, dict[str, Any] | None]:
+        """The answer, the run of its plan, and the data."""
+        answered: dict[str, object] = {}
+        run: Run | None = None
+        outcome = "unplanned"
+        if ready is not None and ready.plan is not None:
+            if ready.plan.body is not None:
+                _BY_PLAN.value += 1
+                return ready.plan.body, None, None
+            run = Run(ctx, ready.values)
+            try:
+                data = await run.answered(ready.plan)
+                body = b'{"data":' + orjson.dumps(data) + b"}"
+                _BY_PLAN.value += 1
+                return body, run, data
+            except Exception as failure:
+                outcome = "handed_over"
+                unexpected = _unexpected(failure)
+                if unexpected is not None:
+                    observe.note(observe.Event.PLAN_FAILED, failure=unexpected, id=ctx.request_id)
+                answered = await Partial(run).prepared(ready.plan)
+        observe.PLANNED.labels(outcome).inc()
+        said = await self._executor.execute(
+            ctx, document, variables=variables, operation_name=operation_name, answered=answered
+        )
+        return said, run, said.data
+
+    async def document(
+        self, ctx: Context, query: str, *, variables: dict[str, Any] | None = None, operation_name: str | None = None
+    ) -> Document:
+        """The document of a text; a new one comes back from the planning thread with the plan that is asked for.
+
+        Raises Unfit, RateLimited.
+        """
+        document = self._documents.known(query)
+        if document is None:
+            first = partial(self._plan_first, variables=variables, operation_name=operation_name)
+            document = await self._documents.read(query, ctx.address, first)
+        return document
+
+    async def ready(
+        self, ctx: Context, document: Document, *, variables: dict[str, Any] | None, operation_name: str | None
+    ) -> Ready | None:
+        """Plan, variables and cost; None where the library shall say what is wrong. Raises Unfit, RateLimited."""
+        found = self._asked(document, variables, operation_name)
+        if found is None:
+            return None
+        operation, values, key = found
+        if key not in document.plans:
+            work = partial(in_budget, partial(self._made, document, operation, values))
+            made = await self._documents.work(ctx.address, work)
+            if _remember(document, key, made):
+                self._documents.planned(document)
+        ready = Ready(document.plans[key], values, document.costs[key])
+        if values is NONE:
+            document.ready[operation_name] = ready
+        return ready
+
+    def plan(self, query: str, *, variables: dict[str, Any] | None = None, operation_name: str | None = None) -> Plan:
+        """The plan of an operation, made here and now where none is kept. Raises Unfit, Unplannable."""
+        document = self._documents.get(query)
+        found = self._asked(document, variables, operation_name)
+        if found is not None and found[2] not in document.plans:
+            in_budget(partial(self._plan_first, document, variables=variables, operation_name=operation_name))
+        plan = None if found is None else document.plans[found[2]]
+        if plan is None:
+            raise Unplannable
+        return plan
+
+    def _plan_first(
+        self,
+        document: Document,
+        budget: Budget,
+        *,
+        variables: dict[str, Any] | None,
+        operation_name: str | None,
+    ) -> None:
+        found = self._asked(document, variables, operation_name)
+        if found is not None:
+            operation, values, key = found
+            _remember(document, key, self._made(document, operation, values, budget))
+
+    def _asked(
+        self, document: Document, variables: dict[str, Any] | None, operation_name: str | None
+    ) -> tuple[OperationDefinitionNode, VariableValues, Key] | None:
+        """What is to be run, with which values, and under which key its plan is kept; None where that is wrong."""
+        operation = document.operation(operation_name)
+        if operation is None:
+            return None
+        known = document.variables.get(operation_name)
+        if known is None:
+            known = document.variables[operation_name] = Variables(
+                self._executor.core, operation.variable_definitions or ()
+            )
+        values = known.values(variables or {})
+        if isinstance(values, list):
+            return None
+        if not document.conditions:
+            return operation, values, (operation_name,)
+        # A tuple's truths compare equal to numbers, but Boolean variables hold booleans or nothing.
+        return operation, values, (operation_name, *[values.coerced.get(name) for name in document.conditions])
+
+    def _made(
+        self,
+        document: Document,
+        operation: OperationDefinitionNode,
+        values: VariableValues,
+        budget: Budget,
+        /,
+    ) -> tuple[Plan | None, OperationCost]:
+        """The plan of an operation, None where it has none, and its cost; on the planning thread. Raises Unfit."""
+        tick = budget.tick
+        cost = self.costs.of(document.ast, operation, variables=values, tick=tick)
+        if cost.fixed is not None and cost.fixed > COST_PLANNED_MAX:
+            return None, cost
+        try:
+            return Planner(self._executor.schema, document.ast, operation, variables=values, tick=tick).plan(), cost
+        except (Unplannable, GraphQLError):
+            return None, cost
+
+
+def denied(denial: errors.Denial) -> ExecutionResult:
+    """A denial as an answer, with its `extensions.cost`."""
+    told = None if denial.cost is None else {"cost": dict(denial.cost)}
+    return ExecutionResult(None, [GraphQLError(denial.message, original_error=denial)], extensions=told)
+
+
+def _requested(ready: Ready | None) -> int:
+    return COST_OF_REFUSAL if ready is None else ready.cost.requested(ready.values)
+
+
+async def _each_spent(
+    ctx: Context, ready: Ready, results: AsyncGenerator[ExecutionResult]
+) -> AsyncGenerator[ExecutionResult]:
+    async with aclosing(results) as events:
+        async for result in events:
+            ctx.house.budgets.spend(ctx, ready.cost.actual(ready.values, result.data))
+            yield result
+
+
+def _remember(document: Document, key: Key, made: tuple[Plan | None, OperationCost]) -> bool:
+    """Whether the document has more plans than before."""
+    before = len(document.plans)
+    document.plans[key], document.costs[key] = made
+    if len(document.plans) > PLANS_OF_A_DOCUMENT_MAX:
+        oldest = next(iter(document.plans))
+        del document.plans[oldest], document.costs[oldest]
+        document.ready.pop(oldest[0], None)
+    return len(document.plans) > before
+
+
+def _unexpected(failure: BaseException) -> BaseException | None:
+    """The first fault of our own among what went wrong, if there is one."""
+    if isinstance(failure, BaseExceptionGroup):
+        return next((found for each in failure.exceptions if (found := _unexpected(each)) is not None), None)
+    return None if isinstance(failure, _EXPECTED) else failure

@@ -1,0 +1,63 @@
+"""Variables → values of their types: plainly where each is given and of its type already, else by the library.
+
+The library reads a variable's type out of the document for every request; here that is done once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from graphql import (
+    GraphQLBoolean,
+    GraphQLError,
+    GraphQLID,
+    GraphQLSchema,
+    GraphQLString,
+    VariableDefinitionNode,
+    get_nullable_type,
+    get_variable_values,
+)
+from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
+from graphql.execution.values import VariableValues, VariableValueSource
+
+NONE = VariableValues({}, {})
+# What the library leaves as it is.
+PLAIN: dict[object, type] = {GraphQLString: str, GraphQLID: str, GraphQLBoolean: bool}
+
+
+class Variables:
+    """The variables of one operation."""
+
+    __slots__ = ("_definitions", "_plain", "_schema")
+
+    def __init__(self, schema: GraphQLSchema, definitions: Collection[VariableDefinitionNode]) -> None:
+        self._schema = schema
+        self._definitions = definitions
+        self._plain: list[tuple[GraphQLVariableSignature, type]] | None = []
+        for definition in definitions:
+            signature = get_variable_signature(schema, definition)
+            kind = None if isinstance(signature, GraphQLError) else PLAIN.get(get_nullable_type(signature.type))
+            if kind is None or isinstance(signature, GraphQLError):
+                self._plain = None
+                break
+            self._plain.append((signature, kind))
+
+    def values(self, given: dict[str, Any]) -> VariableValues | list[GraphQLError]:
+        """The values, or what is wrong with them."""
+        if not self._definitions:
+            return NONE
+        return self._plainly(given) or get_variable_values(self._schema, self._definitions, given)
+
+    def _plainly(self, given: dict[str, Any]) -> VariableValues | None:
+        if self._plain is None:
+            return None
+        sources: dict[str, VariableValueSource] = {}
+        coerced: dict[str, Any] = {}
+        for signature, kind in self._plain:
+            name = signature.name
+            value = given.get(name)
+            if type(value) is not kind:
+                return None
+            sources[name], coerced[name] = VariableValueSource(signature, value), value
+        return VariableValues(sources, coerced)
