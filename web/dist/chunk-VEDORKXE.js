@@ -1,0 +1,1 @@
+import{a}from"/explorer/chunk-YOPPF265.js";import"/explorer/chunk-A3LXX7ZO.js";import"/explorer/chunk-DQ4HEGN2.js";export default a();
