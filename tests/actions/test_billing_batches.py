@@ -1,0 +1,155 @@
+"""Many events at once: as many statements as for one, each wallet posted to in one go, nothing written for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import sqlalchemy as sa
+
+from actions import wallet, webhooks_out
+from actions.billing import events, settlement
+from actions.wallet import Cause, Credit
+from base import observe
+from db.tables.central.billing import PurchaseStatus
+from db.tables.pool.upkeep import Outbox
+from db.tables.pool.wallet import TokenTransaction, TokenTransactionKind
+from db.tables.pool.webhooks_out import WebhookDelivery
+from outside import egress
+from outside.egress import Egress
+from tests.actions import shop as goods
+from tests.actions import till
+from tests.world import on_every_engine
+
+pytestmark = pytest.mark.anyio
+
+REWARD = TokenTransactionKind.REWARD
+
+
+async def paid(shop, provider, *people) -> tuple[list, list]:
+    """A purchase of each, paid at the provider: the purchases, and all that the provider tells of them."""
+    before, bought = provider.events(), []
+    for number, person in enumerate(people):
+        purchase_id, session = await till.bought(shop, person, slug=f"p{number}-{len(before)}")
+        provider.pay(session)
+        bought.append((person, purchase_id))
+    return bought, [each for each in provider.events() if each not in before]
+
+
+def sent(database: str) -> float:
+    """Statements sent to a database so far."""
+    (metric,) = observe.STATEMENTS.collect()
+    return sum(
+        each.value for each in metric.samples if each.name.endswith("_total") and database in each.labels.values()
+    )
+
+
+def outbox_writes(house) -> list[str]:
+    """What is written into any outbox from now on."""
+    written: list[str] = []
+
+    def see(_connection, _cursor, sql, _parameters, _context, _many):
+        if sql.startswith("INSERT INTO outbox"):
+            written.append(sql)
+
+    for pool in house.sessions.databases.pools.values():
+        sa.event.listen(pool.engine.sync_engine, "before_cursor_execute", see)
+    return written
+
+
+async def _outbox(db, /):
+    return await db.first(sa.select(sa.func.count(Outbox.id)))
+
+
+async def _told(db, /):
+    return sorted(await db.all(sa.select(WebhookDelivery.event_type)))
+
+
+async def _ledger(db, /):
+    entry = TokenTransaction
+    return [tuple(row) for row in await db.tuples(sa.select(entry.kind, entry.amount).order_by(entry.sequence))]
+
+
+@on_every_engine
+async def test_a_batch_over_several_tenants_pays_each_and_costs_central_as_much_as_one_event(shop, provider):
+    people = [await shop.tenant(name) for name in ("alice", "bob", "carol")]
+    bought, told = await paid(shop, provider, people[0])
+    await events.handle(shop.house, await till.stored(shop.house, told))
+    bought, told = await paid(shop, provider, people[0])
+    ids = await till.stored(shop.house, told)
+    before = sent("central")
+    await events.process(shop.house, ids)
+    alone = sent("central") - before
+    await settlement.settle(shop.house, [people[0].tenant_id])
+    bought, told = await paid(shop, provider, *people, *people)
+    ids = await till.stored(shop.house, told)
+    before = sent("central")
+    assert await events.process(shop.house, ids) == {each.tenant_id for each in people}
+    # What the process does by the clock is counted too: six purchases one by one would be far above it.
+    assert sent("central") - before < alone * 2
+    await settlement.settle(shop.house, [each.tenant_id for each in people])
+    for person, purchase_id in bought:
+        made = await till.purchase(shop, person, purchase_id)
+        assert (made.status, made.tokens_credited) == (PurchaseStatus.PAID, True)
+    assert [await till.funds(shop, each) for each in people] == [(400, 0), (200, 0), (200, 0)]
+    earners = {each.id for person in people for each in await goods.payments(shop, person)}
+    named = [each.earned_by for person in people for each in await goods.purchases(shop, person)]
+    assert set(named) == earners
+    assert len(named) == len(earners) == 8
+
+
+@on_every_engine
+async def test_settlers_at_once_post_once_and_each_returns_when_it_is_done(shop, provider):
+    alice, bob = await shop.tenant("alice"), await shop.tenant("bob")
+    _, told = await paid(shop, provider, alice, bob, alice)
+    await events.process(shop.house, await till.stored(shop.house, told))
+
+    async def settled(tenants) -> tuple[int, list]:
+        done = await settlement.settle(shop.house, tenants)
+        return done, [each.state.name for each in await till.settlements(shop.house) if each.tenant_id in tenants]
+
+    both = [alice.tenant_id, bob.tenant_id]
+    answers = await asyncio.gather(*(settled(tenants) for tenants in (both, both[:1], both[1:], both)))
+    assert sum(done for done, _ in answers) == 3
+    assert all(set(states) == {"SETTLED"} for _, states in answers)
+    assert await till.funds(shop, alice) == (200, 0)
+    assert await till.funds(shop, bob) == (100, 0)
+
+
+@on_every_engine
+async def test_what_nobody_hears_is_not_written_and_whoever_listens_hears_of_the_next(shop, provider):
+    shop.house.services[Egress] = egress.client(egress.parse_allow("127.0.0.0/8:*"))
+    alice, bob = await shop.tenant("alice"), await shop.tenant("bob")
+    ctx = await shop.of(alice)
+    bells = [await shop.system(each.tenant_id) for each in (alice, bob)]
+    written = outbox_writes(shop.house)
+    _, told = await paid(shop, provider, alice, bob)
+    await till.tell(shop.house, told)
+    assert [await each.on_pool(_told) for each in bells] == [[], []]
+    assert not written
+    await webhooks_out.create_webhook(ctx, "http://127.0.0.1:9/hook", ("wallet.credited", "purchase.paid"))
+    _, told = await paid(shop, provider, alice, bob)
+    await till.tell(shop.house, told)
+    assert [await each.on_pool(_told) for each in bells] == [["purchase.paid", "wallet.credited"], []]
+    assert written
+    assert [await each.on_pool(_outbox) for each in bells] == [0, 0]
+
+
+@on_every_engine
+async def test_several_credits_are_posted_in_order_the_debt_first_and_a_known_key_once(world):
+    alice = await world.system((await world.tenant("alice")).tenant_id)
+    assert await alice.on_pool(wallet.claw_back, 130, cause=Cause(key="back"))
+
+    def gift(key, amount):
+        return Credit(kind=REWARD, amount=amount, cause=Cause(key=key))
+
+    assert await alice.on_pool(wallet.credit_all, [gift("a", 10), gift("b", 50), gift("a", 10)]) == {"a", "b"}
+    assert await alice.on_pool(wallet.credit_all, [gift("b", 50), gift("c", 1)]) == {"c"}
+    assert await alice.on_pool(wallet.credit_all, [gift("c", 1)]) == set()
+    entries = [(kind.name, amount) for kind, amount in await alice.on_pool(_ledger)]
+    assert entries[1:] == [
+        ("REFUND", -100),
+        *[("REWARD", 10), ("ADJUSTMENT", -10), ("REWARD", 50), ("ADJUSTMENT", -20)],
+        ("REWARD", 1),
+    ]
+    assert await alice.on_pool(wallet.broken) is None

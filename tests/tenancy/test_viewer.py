@@ -1,0 +1,100 @@
+"""Who stands behind an access token: asked once for many, and never kept from before it was ended."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import sqlalchemy as sa
+
+import worker
+from base.bus import Notice
+from db.tables.central.identity import AccessToken
+from tenancy import viewer
+from tenancy.handlers import Loop
+from tests import serving
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Every look-up waits at the gate with its answer."""
+    real, gate = viewer._read, asyncio.Event()
+    asked: asyncio.Queue[str] = asyncio.Queue()
+
+    async def slow(db, text):
+        found = await real(db, text)
+        asked.put_nowait(text)
+        await gate.wait()
+        return found
+
+    monkeypatch.setattr(viewer, "_read", slow)
+    return gate, asked
+
+
+async def test_an_answer_from_before_a_token_was_ended_is_not_kept(world, reads):
+    alice = await world.tenant("alice")
+    viewers = world.house.viewers
+    gate, asked = reads
+    before = asyncio.create_task(viewers.of_token(alice.token))
+    await asked.get()
+    world.house.bus.hear(Notice(viewer.TOPIC, str(alice.token_id)))
+    # Whoever asks from now on is not given what was on its way.
+    after = asyncio.create_task(viewers.of_token(alice.token))
+    gate.set()
+    await before
+    await after
+    assert asked.get_nowait() == alice.token
+    # What was read after it is kept.
+    await viewers.of_token(alice.token)
+    assert asked.empty()
+
+
+async def test_many_who_ask_for_one_token_at_once_wait_for_one_answer(world, reads):
+    alice = await world.tenant("alice")
+    gate, asked = reads
+    asking = [asyncio.create_task(world.house.viewers.of_token(alice.token)) for _ in range(20)]
+    await asked.get()
+    gate.set()
+    found = await asyncio.gather(*asking)
+    assert {each.user_id for each in found} == {alice.user_id}
+    assert asked.empty()
+
+
+async def last_used(world, person):
+    """When somebody's first token was last used."""
+
+    async def look(db):
+        return await db.first(sa.select(AccessToken.last_used_at).where(AccessToken.user_id == person.user_id))
+
+    return await world.central().on_system(look)
+
+
+async def test_a_process_that_serves_without_a_worker_writes_which_tokens_were_used(world, monkeypatch):
+    alice = await world.tenant("alice")
+    monkeypatch.setattr(worker, "TOKENS_USED", Loop("tokens_used", 0.1, worker.write_used))
+    async with serving.serving(world) as client:
+        assert await last_used(world, alice) is None
+        answer = await client.graphql("{ viewer { name } }", host=alice.host, token=alice.token)
+        assert answer.data
+        async with asyncio.timeout(20):
+            while await last_used(world, alice) is None:
+                await asyncio.sleep(0.05)
+
+
+async def test_what_could_not_be_written_is_written_the_next_time(world, monkeypatch):
+    alice, bob = await world.tenant("alice"), await world.tenant("bob")
+    viewers, real = world.house.viewers, viewer._write_used
+
+    async def fails(_db, _used):
+        raise RuntimeError("no database")
+
+    await viewers.of_token(alice.token)
+    monkeypatch.setattr(viewer, "_write_used", fails)
+    with pytest.raises(RuntimeError, match="no database"):
+        await viewers.write_used()
+    monkeypatch.setattr(viewer, "_write_used", real)
+    await viewers.of_token(bob.token)
+    await viewers.write_used()
+    assert None not in [await last_used(world, alice), await last_used(world, bob)]
