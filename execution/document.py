@@ -90,9 +90,9 @@ class Budget:
 
     __slots__ = ("_until", "ticks")
 
-    def __init__(self, seconds: float = PLANNING_SECONDS_MAX) -> None:
+    def __init__(self, seconds: float | None = None) -> None:
         self.ticks = 0
-        self._until = time.thread_time() + seconds
+        self._until = time.thread_time() + (PLANNING_SECONDS_MAX if seconds is None else seconds)
 
     def tick(self) -> None:
         """Something was looked at. Raises OutOfBudget where that was too much."""

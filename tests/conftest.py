@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 
 import pytest
 
+from execution.serving import GC_THRESHOLD
+from tests import patience, serving
 from tests import provider as providers
-from tests import serving
 from tests import world as worlds
+
+patience.ease()
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test is never collected: a look at all of it would stop a test for long."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
+
+
+def pytest_sessionfinish() -> None:
+    """What tells of the tests afterwards may ask the collector what refers to what."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

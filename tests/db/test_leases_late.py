@@ -196,7 +196,8 @@ async def test_a_commit_that_is_not_answered_is_not_run_again(anyio_backend, mon
         assert not faults.again(error)
 
 
-def test_each_kind_of_server_is_told_its_limit_in_its_own_words():
+def test_each_kind_of_server_is_told_its_limit_in_its_own_words(monkeypatch):
+    monkeypatch.setattr(leases, "STATEMENT_SECONDS_MAX", 5)
     mysql: Any = make_url("mysql+aiomysql://").get_dialect()()
     assert leases.limit(mysql) == "SET SESSION max_execution_time = 5000"
     mysql.is_mariadb = True

@@ -27,6 +27,7 @@ from outside.stripe_api import Payments
 from tenancy import handlers
 from tenancy.context import House
 from tenancy.house import close_house, open_house
+from tests import patience
 
 STEPS_MAX = 120
 STORY_SECONDS_MAX = 120
@@ -35,6 +36,7 @@ Story = Callable[..., Awaitable[object]]
 
 # The areas are loaded here, once for the server, and not by each process that is to be killed.
 handlers.load(actions)
+patience.ease()
 _FORKS = multiprocessing.get_context("forkserver")
 # What a house loads when it first connects or asks the provider, which each process would load anew.
 for _late in ("mysql.aiomysql", "postgresql.asyncpg", "sqlite.aiosqlite"):
