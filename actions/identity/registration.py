@@ -144,9 +144,9 @@ async def _take_up(db: SystemSession, known: User) -> Begun:
 
 async def _place(db: SystemSession, user: User, wish: Wish, pools: tuple[str, ...], /) -> Tenant:
     pool = await placement.choose(db, pools)
-    for _ in range(SLUG_TRIES_MAX):
+    for lost in range(SLUG_TRIES_MAX):
         tenant = Tenant(
-            id=TenantId(await _free_slug(db, wish.slug)),
+            id=TenantId(await _free_slug(db, wish.slug, among=2**lost)),
             user_id=user.id,
             name=wish.name,
             db_pool=pool,
@@ -154,17 +154,17 @@ async def _place(db: SystemSession, user: User, wish: Wish, pools: tuple[str, ..
             epoch=1,
             referred_by=wish.referred_by,
         )
-        # A name lost in a race is tried again with the next one.
+        # A name lost in a race is tried again with one of the next: the more often, the further they spread.
         if await db.insert_once(tenant):
             return tenant
     raise errors.Conflict("This name is in great demand: try again.", "input", "slug")
 
 
-async def _free_slug(db: SystemSession, base: str) -> str:
+async def _free_slug(db: SystemSession, base: str, *, among: int) -> str:
     wished = [f"{base}{number}" for number in range(1, SLUG_NUMBERS_TRIED + 1)]
     used = set(await db.all(sa.select(Tenant.id).where(Tenant.id.in_(wished))))
     free = [slug for slug in wished if slug not in used]
-    return free[0] if free else f"{base}{secrets.randbelow(10**6) + 100}"
+    return secrets.choice(free[:among]) if free else f"{base}{secrets.randbelow(10**6) + 100}"
 
 
 async def _let_in(db: SystemSession, house: House, begun: Begun, /, *, device: Device | None) -> SignedIn:

@@ -6,6 +6,7 @@ import email
 import email.policy
 import re
 
+import argon2
 import pytest
 import sqlalchemy as sa
 
@@ -16,6 +17,7 @@ from base import errors
 from db.session import SystemSession
 from db.tables.central.identity import AccessToken, Domain, Tenant, TenantMember, User
 from db.zones import TenantState
+from tests import patience
 from tests.world import PASSWORD, on_every_engine
 
 ADDRESS = "alice@example.com"
@@ -368,3 +370,12 @@ async def test_last_use_is_written_in_one_batch(world):
         return await db.first(sa.select(AccessToken.last_used_at).where(AccessToken.user_id == alice.user_id))
 
     assert await world.central().on_system(look) is not None
+
+
+async def test_shipped_hashes_are_argon2ids_own_recommendation_and_hashes_of_other_costs_still_open():
+    made = patience.SHIPPED_HASHER.hash(PASSWORD)
+    costs = argon2.extract_parameters(made)
+    assert (costs.type, costs.memory_cost, costs.time_cost) == (argon2.Type.ID, 64 * 1024, 3)
+    assert hashing._HASHER is patience.QUICK_HASHER
+    assert await hashing.matches(PASSWORD, made)
+    assert not await hashing.matches(PASSWORD + "!", made)
