@@ -7,6 +7,7 @@ the address that was checked. No redirects, proxies, cookies or environment: htt
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -156,13 +157,19 @@ class Checked(httpcore.AsyncNetworkBackend):
         await asyncio.sleep(seconds)
 
 
+@functools.cache
+def _trusting() -> ssl.SSLContext:
+    """Whom this machine trusts, read once a process: that takes longer than all else of opening a house."""
+    return ssl.create_default_context()
+
+
 class Egress:
     """A pool of checked connections. Use as `async with`, one for a process."""
 
     def __init__(self, allow: Iterable[Allowed] = (), *, resolver: Resolve = resolve) -> None:
         self._checked = Checked(allow, resolver)
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=ssl.create_default_context(),
+            ssl_context=_trusting(),
             network_backend=self._checked,
             max_connections=CONNECTIONS_MAX,
             keepalive_expiry=30.0,
