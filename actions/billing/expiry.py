@@ -122,7 +122,8 @@ async def look(ctx: Context, tenant: TenantId, purchase_id: Id[Purchase], /) -> 
     found = await _found(ctx, waiting)
     is_due = False
     for session in found:
-        is_due |= await ctx.on_system(observed.record, tenant, purchase_id, kind="checkout.session", found=session)
+        for kind, thing in await _seen(ctx, session):
+            is_due |= await ctx.on_system(observed.record, tenant, purchase_id, kind=kind, found=thing)
         if session["subscription"] is not None and waiting.plan_id is not None:
             is_due |= await follow(ctx, tenant, waiting.plan_id, subscription=session["subscription"])
     if not found and waiting.is_over:
@@ -150,6 +151,20 @@ async def _found(ctx: Context, waiting: _Waiting) -> list[Object]:
         with contextlib.suppress(Missing):
             found.append(await ctx.house.service(Payments).get("checkout/sessions", name))
     return found
+
+
+async def _seen(ctx: Context, session: Object) -> list[tuple[str, Object]]:
+    """A session, and of one that awaits its money what that is to come by: a debit that failed shows there alone."""
+    provider, intent, plan = ctx.house.service(Payments), session["payment_intent"], session["subscription"]
+    seen = []
+    if session["status"] == "complete" and session["payment_status"] == "unpaid":
+        if plan is not None:
+            session = session | {"subscription": await provider.get("subscriptions", plan)}
+        elif intent is not None:
+            session = session | {"payment_intent": await provider.get("payment_intents", intent)}
+            charge = session["payment_intent"]["latest_charge"]
+            seen = [] if charge is None else [("charge", await provider.get("charges", charge))]
+    return [("checkout.session", session), *seen]
 
 
 @dataclass(frozen=True, slots=True)

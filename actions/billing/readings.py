@@ -81,12 +81,24 @@ def _session(event: _Event, thing: Thing) -> Facts:
             name=name,
             status=status,
             payment=payment,
-            failed_later=event.type.endswith(".async_payment_failed"),
+            failed_later=event.type.endswith(".async_payment_failed") or _came_to_nothing(thing),
             expires_at=_moment(thing.get("expires_at")),
             subscription=_ref(thing.get("subscription")),
         ),
         money=money,
     )
+
+
+def _came_to_nothing(session: Thing) -> bool:
+    """Whether what its money was to come by, which is embedded where it was asked for, says that none will."""
+    if session.get("status") != "complete" or session.get("payment_status") != "unpaid":
+        return False
+    means = (session.get("payment_intent"), session.get("subscription"))
+    return any(isinstance(each, Mapping) and each.get("status") in _CAME_TO_NOTHING for each in means)
+
+
+# An intent whose debit failed waits for another way to pay, which a page that is complete no longer offers.
+_CAME_TO_NOTHING = ("requires_payment_method", "canceled", "incomplete_expired")
 
 
 def _intent(event: _Event, thing: Thing) -> Facts:
