@@ -100,6 +100,7 @@ class Application:
             self._stop.set()
             await asyncio.wait(working)
             await close_house(house)
+            observe.flush()
 
     async def leave(self) -> None:
         """The server stops: leases are given back, sockets end with 1001; requests that run are waited for."""

@@ -8,16 +8,15 @@ import logging
 import sys
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from base.lines import Lines
 from base.tally import Count, Durations
 
 LOGGER = logging.getLogger("atrium")
-# Every request has its line. Only a flood of more than a process could answer in earnest is counted instead, and told.
-REQUEST_LINES_A_SECOND_MAX = 10_000
 FAULT_STATUSES = range(500, 600)
 
 
@@ -25,7 +24,7 @@ class Event(enum.Enum):
     """Everything that is ever told, with its level."""
 
     REQUEST = ("request", logging.INFO)
-    REQUESTS_NOT_TOLD = ("requests_not_told", logging.INFO)
+    LINES_LOST = ("lines_lost", logging.WARNING)
     INTERNAL_ERROR = ("internal_error", logging.ERROR)
     STARTED = ("started", logging.INFO)
     STOPPING = ("stopping", logging.INFO)
@@ -103,13 +102,53 @@ class JsonLines(logging.Formatter):
         return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
+class _Out(logging.Handler):
+    """Events to where the lines go, each at once; the logging library flushes it when the process ends."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        super().__init__()
+        self.lines = Lines(out, _line_of_lost)
+        self.setFormatter(JsonLines())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Put the record's line."""
+        self.lines.put(f"{self.format(record)}\n".encode(), at_once=True)
+
+    def flush(self) -> None:
+        """Wait for what was told so far to be written, if anybody reads it."""
+        self.lines.flush()
+
+    def close(self) -> None:
+        """End the thread that writes."""
+        self.lines.close()
+        super().close()
+
+
+def _line_of_lost(count: int) -> bytes:
+    name, level = Event.LINES_LOST.value
+    EVENTS.labels(name).inc()
+    return b'{"at":"%b","level":"%b","event":"%b","lines":%d}\n' % (
+        _now().encode(),
+        logging.getLevelName(level).lower().encode(),
+        name.encode(),
+        count,
+    )
+
+
 def to_standard_error(level: int = logging.INFO) -> None:
     """Send every event to standard error, one JSON line each."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    LOGGER.handlers[:] = [handler]
+    before = LOGGER.handlers[:]
+    LOGGER.handlers[:] = [_Out(sys.stderr.buffer)]
     LOGGER.setLevel(level)
     LOGGER.propagate = False
+    for handler in before:
+        handler.close()
+
+
+def flush() -> None:
+    """Wait until what was told is written: a signal may end the process next."""
+    for handler in LOGGER.handlers:
+        handler.flush()
 
 
 def note(event: Event, *, failure: BaseException | None = None, **carried: object) -> None:
@@ -120,48 +159,61 @@ def note(event: Event, *, failure: BaseException | None = None, **carried: objec
         LOGGER.log(level, name, extra={"carried": carried}, exc_info=failure)
 
 
-class _Lines:
-    """How many lines of requests were written in the second that runs."""
-
-    __slots__ = ("not_told", "until", "written")
-
-    def __init__(self) -> None:
-        self.until = 0.0
-        self.written = self.not_told = 0
-
-    def begin(self, now: float) -> None:
-        """A second begins; what the one before left out is told."""
-        self.until, self.written = now + 1.0, 0
-        if self.not_told:
-            count, self.not_told = self.not_told, 0
-            note(Event.REQUESTS_NOT_TOLD, requests=count)
-
-
-_LINES = _Lines()
 _REQUESTS = EVENTS.labels(Event.REQUEST.value[0])
+_SECOND: list[Any] = [0, ""]
 
 
-def request_needs_line(status: int | None, now: float) -> bool:
-    """Count a request at `now` (`time.perf_counter()`), and say whether to `tell_request` of it.
+def _now() -> str:
+    """This moment as a line tells it; the part that only changes with the second is kept."""
+    now = time.time()
+    second = int(now)
+    if _SECOND[0] != second:
+        _SECOND[:] = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+    return f"{_SECOND[1]}.{int((now - second) * 1000):03d}Z"
 
-    A fault always has its line.
+
+def tell_request(
+    *,
+    id: str,
+    kind: str,
+    path: str,
+    host: str,
+    tenant: str | None,
+    operation: str | None,
+    status: int | None,
+    ms: float,
+) -> None:
+    """Count a request and write its line, with others but for a fault's.
+
+    The texts are ids and names: nothing in them is to be escaped.
     """
     _REQUESTS.value += 1
-    lines = _LINES
-    if now >= lines.until:
-        lines.begin(now)
-    if lines.written < REQUEST_LINES_A_SECOND_MAX or status in FAULT_STATUSES:
-        lines.written += 1
-        return True
-    lines.not_told += 1
-    return False
+    if not LOGGER.isEnabledFor(logging.INFO):
+        return
+    handler = LOGGER.handlers[0] if LOGGER.handlers else None
+    if isinstance(handler, _Out):
+        line = (
+            f'{{"at":"{_now()}","level":"info","event":"request","id":"{id}","kind":"{kind}","path":"{path}",'
+            f'"host":"{host}","tenant":{_text(tenant)},"operation":{_text(operation)},'
+            f'"status":{"null" if status is None else status},"ms":{ms:.2f}}}\n'
+        )
+        handler.lines.put(line.encode(), at_once=status in FAULT_STATUSES)
+    else:
+        carried = {
+            "id": id,
+            "kind": kind,
+            "path": path,
+            "host": host,
+            "tenant": tenant,
+            "operation": operation,
+            "status": status,
+            "ms": ms,
+        }
+        LOGGER.info(Event.REQUEST.value[0], extra={"carried": carried})
 
 
-def tell_request(**carried: object) -> None:
-    """Write the line of a request that was counted."""
-    name, level = Event.REQUEST.value
-    if LOGGER.isEnabledFor(level):
-        LOGGER.log(level, name, extra={"carried": carried})
+def _text(value: str | None) -> str:
+    return "null" if value is None else f'"{value}"'
 
 
 def metrics() -> bytes:

@@ -81,9 +81,7 @@ class Front:
         except Exception as error:
             await _refused(scope, sent, error, seen=seen)
         finally:
-            now = time.perf_counter()
-            if observe.request_needs_line(seen.status, now):
-                _tell(scope, seen, now)
+            _tell(scope, seen)
 
 
 async def _refused(scope: Scope, send: Send, error: Exception, /, *, seen: Seen) -> None:
@@ -99,7 +97,7 @@ async def _refused(scope: Scope, send: Send, error: Exception, /, *, seen: Seen)
         await answers.refuse(scope, send, answers.internal(seen.request_id))
 
 
-def _tell(scope: Scope, seen: Seen, now: float) -> None:
+def _tell(scope: Scope, seen: Seen) -> None:
     observe.tell_request(
         id=seen.request_id,
         kind=scope["type"],
@@ -108,7 +106,7 @@ def _tell(scope: Scope, seen: Seen, now: float) -> None:
         tenant=seen.tenant,
         operation=seen.operation,
         status=seen.status,
-        ms=round((now - seen.began) * 1000, 2),
+        ms=round((time.perf_counter() - seen.began) * 1000, 2),
     )
 
 

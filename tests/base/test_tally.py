@@ -6,7 +6,6 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from base import observe
 from base.tally import Count, Durations
 
 
@@ -40,19 +39,3 @@ def test_a_duration_stands_in_its_bucket_and_in_every_larger_one():
     assert buckets == [2, 3, 4]
     assert found[("waits_count",)] == 4
     assert found[("waits_sum",)] == pytest.approx(3.65)
-
-
-def test_beyond_the_lines_of_a_second_requests_are_counted_and_told_of_in_one_line_and_faults_always(caplog):
-    caplog.set_level("INFO", "atrium")
-    before, moment = observe.counts()["request"], 10**9
-    lines = observe._LINES
-    lines.begin(moment)
-    asked = observe.REQUEST_LINES_A_SECOND_MAX + 30
-    assert sum(observe.request_needs_line(200, moment + 0.5) for _ in range(asked)) == asked - 30
-    assert observe.request_needs_line(500, moment + 0.6)
-    assert not observe.request_needs_line(None, moment + 0.7)
-    assert observe.request_needs_line(200, moment + 1.0)
-    assert observe.counts()["request"] == before + asked + 3
-    [line] = [record.carried for record in caplog.records if record.getMessage() == "requests_not_told"]
-    assert line == {"requests": 31}
-    lines.until = 0.0
