@@ -50,6 +50,7 @@ async def close_house(house: House) -> None:
         await asyncio.wait(set(house.tasks), timeout=TASKS_SECONDS_MAX)
     await house.bus.close()
     await house.directory.close()
+    await house.viewers.close()
     await house.rates.close()
     await house.budgets.close()
     try:

@@ -21,7 +21,12 @@ from db.zones import TenantId
 
 ENTRIES_MAX = 10_000
 KEPT_SECONDS = 1.0
+# A token that is asked for is read anew from this age on, with all others that are, so that no request waits for it.
+REFRESH_SECONDS = 0.5
+GATHER_SECONDS = 0.1
+REFRESHED_TOGETHER_MAX = 100
 TOKEN_CHARACTERS_MAX = 200
+CLOSE_SECONDS_MAX = 5
 SECRET_BYTES = 32
 TOPIC = "access_token"
 STAFF_ABILITIES = frozenset({"catalog:write"})
@@ -67,13 +72,24 @@ def bearer(header: str | None) -> str | None:
     return text.strip() if kind.lower() == "bearer" else None
 
 
+@dataclass(slots=True)
+class Entry:
+    """Who is behind a token, as it was read; moments of the monotonic clock."""
+
+    viewer: Viewer | None
+    until: float
+    refreshed_from: float
+
+
 class Viewers:
     """One process's view of who is behind a token."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
-        self._entries: OrderedDict[str, tuple[Viewer | None, float]] = OrderedDict()
-        self._asked: dict[str, asyncio.Task[tuple[Viewer | None, float]]] = {}
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._asked: dict[str, asyncio.Task[Entry]] = {}
+        self._due: dict[str, Id[User]] = {}
+        self._refreshing: asyncio.Task[None] | None = None
         self._generation = 0
         self._used: dict[Id[AccessToken], tuple[Id[User], datetime]] = {}
         sessions.bus.listen(self._hear)
@@ -82,23 +98,70 @@ class Viewers:
         """The viewer behind a token's text; None where it is unknown, revoked or expired."""
         if text is None or len(text) > TOKEN_CHARACTERS_MAX or not text.isascii():
             return None
-        now = time.monotonic()
-        entry = self._entries.get(text)
-        if entry is None or entry[1] <= now:
-            asked = self._asked.get(text)
-            if asked is None:
-                # Requests of one token that come together wait for one query; it goes on when the first hangs up.
-                asked = self._asked[text] = asyncio.create_task(self._ask(text, now))
-                asked.add_done_callback(lambda done: self._asked.pop(text) if self._asked.get(text) is done else None)
-            entry = await asyncio.shield(asked)
-        if entry[0] is not None:
-            self._used[entry[0].token_id] = (entry[0].user_id, utc_now())
-        return entry[0]
+        known = self.known(text)
+        if known is not None:
+            return known.viewer
+        asked = self._asked.get(text)
+        if asked is None:
+            # Requests of one token that come together wait for one query; it goes on when the first hangs up.
+            asked = self._asked[text] = asyncio.create_task(self._ask(text))
+            asked.add_done_callback(lambda done: self._asked.pop(text) if self._asked.get(text) is done else None)
+        entry = await asyncio.shield(asked)
+        self._use(entry.viewer)
+        return entry.viewer
 
-    async def _ask(self, text: str, now: float) -> tuple[Viewer | None, float]:
-        generation = self._generation
+    def known(self, text: str) -> Entry | None:
+        """What was read of a token within the last second; None where somebody has to be asked."""
+        entry = self._entries.get(text)
+        now = time.monotonic()
+        if entry is None or entry.until <= now:
+            return None
+        viewer = entry.viewer
+        if viewer is not None and entry.refreshed_from <= now:
+            entry.refreshed_from = entry.until
+            self._due[text] = viewer.user_id
+            if self._refreshing is None:
+                self._refreshing = asyncio.create_task(self._refresh())
+                self._refreshing.add_done_callback(self._refreshed)
+        self._use(viewer)
+        return entry
+
+    async def close(self) -> None:
+        """Wait for what is being read: nobody closes the databases under it."""
+        self._due.clear()
+        running = {*self._asked.values()} | ({self._refreshing} if self._refreshing is not None else set())
+        if running:
+            await asyncio.wait(running, timeout=CLOSE_SECONDS_MAX)
+
+    def _use(self, viewer: Viewer | None) -> None:
+        if viewer is not None:
+            self._used[viewer.token_id] = (viewer.user_id, utc_now())
+
+    async def _ask(self, text: str) -> Entry:
+        now, generation = time.monotonic(), self._generation
         viewer, seconds = await self._sessions.central(SystemSession, Permit(infra=True), _read, text)
-        entry = (viewer, now + min(KEPT_SECONDS, seconds))
+        return self._keep(text, viewer, read_at=now, seconds=seconds, generation=generation)
+
+    async def _refresh(self) -> None:
+        """Read what is due until nothing is, in one transaction for many."""
+        while self._due:
+            await asyncio.sleep(GATHER_SECONDS)
+            some = dict(list(self._due.items())[:REFRESHED_TOGETHER_MAX])
+            for text in some:
+                del self._due[text]
+            now, generation = time.monotonic(), self._generation
+            found = await self._sessions.central(SystemSession, Permit(infra=True), _read_again, some)
+            for text, (viewer, seconds) in found.items():
+                self._keep(text, viewer, read_at=now, seconds=seconds, generation=generation)
+
+    def _refreshed(self, done: asyncio.Task[None]) -> None:
+        self._refreshing = None
+        if not done.cancelled():
+            done.exception()  # what could not be read anew is kept to its end, and then asked for by whoever needs it
+
+    def _keep(self, text: str, viewer: Viewer | None, /, *, read_at: float, seconds: float, generation: int) -> Entry:
+        until = read_at + min(KEPT_SECONDS, seconds)
+        entry = Entry(viewer, until, min(until, read_at + REFRESH_SECONDS))
         # Kept only if no token was ended since the look-up began: what was read may be what was before.
         if generation == self._generation:
             self._entries[text] = entry
@@ -123,39 +186,66 @@ class Viewers:
             self._generation += 1
             # Whoever asks from now on does not wait for an answer that was on its way before the change.
             self._asked.clear()
-            for text, (viewer, _) in list(self._entries.items()):
+            for text, entry in list(self._entries.items()):
+                viewer = entry.viewer
                 if notice.topic == "reset" or viewer is None or str(viewer.token_id) == notice.key:
                     self._entries.pop(text, None)
 
 
-async def _read(db: SystemSession, text: str) -> tuple[Viewer | None, float]:
+_OWNER = sa.select(AccessToken.user_id).where(AccessToken.token_hash == sa.bindparam("hash"))
+_WHO = (
+    sa.select(
+        AccessToken.id,
+        AccessToken.token_hash,
+        AccessToken.user_id,
+        AccessToken.tenant_id,
+        AccessToken.abilities,
+        AccessToken.expires_at,
+        User.is_staff,
+        TenantMember.kind,
+    )
+    .join(User, User.id == AccessToken.user_id)
+    .join(
+        TenantMember,
+        (TenantMember.tenant_id == AccessToken.tenant_id) & (TenantMember.user_id == AccessToken.user_id),
+        isouter=True,
+    )
+    .where(AccessToken.token_hash == sa.bindparam("hash"), User.id == sa.bindparam("user"))
+)
+
+
+async def _read(db: SystemSession, text: str, user: Id[User] | None = None) -> tuple[Viewer | None, float]:
+    """The viewer behind a token's text and for how many seconds; `user` is whose it was when it was read before."""
     number, _, secret = text.partition("|")
     # The hash of a secret of full entropy is what opens the row; id and hash are then compared in constant time.
-    token = await db.first(sa.select(AccessToken).where(AccessToken.token_hash == hash_secret(secret)))
-    if token is None or not (
-        hmac.compare_digest(f"{token.id:x}", number) and hmac.compare_digest(token.token_hash, hash_secret(secret))
-    ):
+    known = hash_secret(secret)
+    if user is None:
+        owners = await db.read(_OWNER, {"hash": known})
+        user = owners[0].user_id if owners else None
+    rows = [] if user is None else await db.read(_WHO, {"hash": known, "user": user})
+    if not rows:
+        return None, KEPT_SECONDS
+    token = rows[0]
+    if not (hmac.compare_digest(f"{token.id:x}", number) and hmac.compare_digest(token.token_hash, known)):
         return None, KEPT_SECONDS
     seconds = (token.expires_at - db.now).total_seconds()
-    is_staff = await db.first(sa.select(User.is_staff).where(User.id == token.user_id))
-    if seconds <= 0 or is_staff is None:
+    if seconds <= 0:
         return None, KEPT_SECONDS
-    member = await db.first(
-        sa.select(TenantMember.kind).where(
-            TenantMember.tenant_id == token.tenant_id, TenantMember.user_id == token.user_id
-        )
-    )
     viewer = Viewer(
         user_id=token.user_id,
         tenant_id=token.tenant_id,
         token_id=token.id,
         abilities=frozenset(token.abilities),
-        is_staff=is_staff,
-        is_member=member is not None,
+        is_staff=token.is_staff,
+        is_member=token.kind is not None,
         expires_at=token.expires_at,
-        is_owner=member is MemberKind.OWNER,
+        is_owner=token.kind is MemberKind.OWNER,
     )
     return viewer, seconds
+
+
+async def _read_again(db: SystemSession, users: dict[str, Id[User]]) -> dict[str, tuple[Viewer | None, float]]:
+    return {text: await _read(db, text, user) for text, user in users.items()}
 
 
 async def _write_used(db: SystemSession, used: dict[Id[AccessToken], tuple[Id[User], datetime]]) -> None:

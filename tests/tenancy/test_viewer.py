@@ -23,8 +23,8 @@ def reads(monkeypatch):
     real, gate = viewer._read, asyncio.Event()
     asked: asyncio.Queue[str] = asyncio.Queue()
 
-    async def slow(db, text):
-        found = await real(db, text)
+    async def slow(db, text, *known):
+        found = await real(db, text, *known)
         asked.put_nowait(text)
         await gate.wait()
         return found
@@ -60,6 +60,66 @@ async def test_many_who_ask_for_one_token_at_once_wait_for_one_answer(world, rea
     found = await asyncio.gather(*asking)
     assert {each.user_id for each in found} == {alice.user_id}
     assert asked.empty()
+
+
+async def test_a_token_in_use_is_read_anew_before_it_is_old_and_no_request_waits(world, reads, monkeypatch):
+    monkeypatch.setattr(viewer, "KEPT_SECONDS", 3600.0)
+    monkeypatch.setattr(viewer, "REFRESH_SECONDS", 0.0)
+    alice, bob = await world.tenant("alice"), await world.tenant("bob")
+    viewers = world.house.viewers
+    gate, asked = reads
+    gate.set()
+    before = {person.token: await viewers.of_token(person.token) for person in (alice, bob)}
+    assert {asked.get_nowait(), asked.get_nowait()} == before.keys()
+    gate.clear()
+    # Whoever asks now is answered with what is known, and what is read meanwhile waits at the gate.
+    for person in (alice, bob, alice):
+        assert (await viewers.of_token(person.token)) is before[person.token]
+    first = await asked.get()
+    gate.set()
+    assert {first, await asked.get()} == before.keys()
+    await viewers.close()
+    assert asked.empty()
+    after = viewers.known(alice.token)
+    assert after is not None
+    assert after.viewer == before[alice.token]
+    assert after.viewer is not before[alice.token]
+    await viewers.close()
+
+
+async def test_what_was_read_anew_before_a_token_was_ended_is_not_kept(world, reads, monkeypatch):
+    monkeypatch.setattr(viewer, "KEPT_SECONDS", 3600.0)
+    monkeypatch.setattr(viewer, "REFRESH_SECONDS", 0.0)
+    alice = await world.tenant("alice")
+    viewers = world.house.viewers
+    gate, asked = reads
+    gate.set()
+    assert await viewers.of_token(alice.token)
+    assert viewers.known(alice.token)
+    await asked.get()
+    gate.clear()
+    await asked.get()
+    world.house.bus.hear(Notice(viewer.TOPIC, str(alice.token_id)))
+    gate.set()
+    await viewers.close()
+    assert viewers.known(alice.token) is None
+
+
+async def test_a_token_that_ended_meanwhile_is_unknown_after_it_was_read_anew(world, monkeypatch):
+    monkeypatch.setattr(viewer, "KEPT_SECONDS", 3600.0)
+    monkeypatch.setattr(viewer, "REFRESH_SECONDS", 0.0)
+    alice = await world.tenant("alice")
+    viewers = world.house.viewers
+    assert await viewers.of_token(alice.token)
+
+    async def ends(db):
+        await db.change(sa.delete(AccessToken).where(AccessToken.user_id == alice.user_id))
+
+    # No notice is told of it: only the reading can find it out.
+    await world.central().on_system(ends)
+    async with asyncio.timeout(20):
+        while await viewers.of_token(alice.token):
+            await asyncio.sleep(0.01)
 
 
 async def last_used(world, person):
