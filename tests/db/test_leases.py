@@ -114,12 +114,17 @@ async def test_a_database_that_is_not_there_is_told_to_all_who_wait(anyio_backen
 async def test_who_waits_too_long_or_no_longer_leaves_the_connection_to_others(anyio_backend, monkeypatch):
     monkeypatch.setattr(leases, "LEASES_MAX", 1)
     monkeypatch.setattr(leases, "WAIT_SECONDS_MAX", 0.1)
-    async with opened("mariadb") as database:
-        busy = asyncio.create_task(database.leases.read("SELECT sleep(0.6)", (), Permit()))
-        await asyncio.sleep(0.2)
+    async with opened("mariadb") as database, database.engine.connect() as other:
+        await other.execution_options(migrating=True)
+        await other.exec_driver_sql("SELECT get_lock(database(), 0)")
+        busy = asyncio.create_task(database.leases.read("SELECT get_lock(database(), 60)", (), Permit()))
+        async with asyncio.timeout(60):
+            while not database.leases._busy:
+                await asyncio.sleep(0.01)
         with pytest.raises(TimeoutError):
             await database.leases.read("SELECT 1", (), Permit())
-        await busy
+        await other.exec_driver_sql("SELECT release_lock(database())")
+        assert [tuple(row) for row in await busy] == [(1,)]
         assert (database.leases.count, database.leases.free) == (1, 1)
 
 
@@ -127,7 +132,7 @@ async def test_idle_connections_go_back_to_the_pool(anyio_backend, monkeypatch):
     monkeypatch.setattr(leases, "IDLE_SECONDS_MAX", 0.05)
     async with opened("sqlite") as database:
         await database.leases.read("SELECT 1", (), Permit())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while database.leases.count:
                 await asyncio.sleep(0.02)
         assert database.reader.pool.checkedout() == 0

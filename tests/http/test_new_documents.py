@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import statistics
 import threading
 import time
 from pathlib import Path
@@ -23,7 +24,8 @@ HELD = "query Held"
 DOCUMENTS = 5_000
 LOAD_SECONDS = 20
 GROWTH_MIB_MAX = 50
-BYSTANDER_SECONDS_MAX = 5.0
+VISITS = 60
+PASSED_MAX = 2
 
 
 @pytest.fixture
@@ -140,22 +142,23 @@ async def test_a_bystander_is_served_beside_senders_of_the_worst_documents(serve
     """Figures are `make soak`'s; here nobody may have to wait for a sender's turn to end."""
     sender, visitor = serving.Client(server.port), serving.Client(server.port)
     assert (await visitor.graphql(SMALLEST)).status == 200
-    over, sent = asyncio.Event(), 0
+    over, sent, ended = asyncio.Event(), 0, 0
 
     async def send(number: int) -> None:
-        nonlocal sent
+        nonlocal sent, ended
         while not over.is_set():
             for text in bystander.worst():
                 sent += 1
                 await sender.graphql(text.replace(NUMBER.decode(), f"{number}x{sent}"))
+                ended += 1
 
     sending = [asyncio.create_task(send(number)) for number in range(8)]
-    waited = []
+    passed = []
     try:
-        for _ in range(60):
-            began = time.perf_counter()
+        for _ in range(VISITS):
+            before = ended
             assert (await visitor.graphql(SMALLEST)).data == {"__typename": "Query"}
-            waited.append(time.perf_counter() - began)
+            passed.append(ended - before)
             await asyncio.sleep(0.05)
     finally:
         over.set()
@@ -163,7 +166,8 @@ async def test_a_bystander_is_served_beside_senders_of_the_worst_documents(serve
         await sender.close()
         await visitor.close()
     assert sent > 16
-    assert max(waited) < BYSTANDER_SECONDS_MAX, sorted(waited)[-5:]
+    # Behind all of them it would see eight end: told in turns, as no clock is the same on two machines.
+    assert statistics.median(passed) <= PASSED_MAX, passed
 
 
 @pytest.mark.slow

@@ -242,15 +242,16 @@ async def test_only_an_allowed_origin_reads_across(world):
     assert "access-control-allow-origin" not in refused.headers
 
 
-async def test_an_upload_that_stalls_is_ended_and_leaves_nothing(world):
-    key = new_key()
-    promised = await promise(world, key)
-    head = request("PUT", promised.url, **promised.headers)
-    answer = await raw(world, head, body=DATA[:50], end=False)
-    assert answer.startswith(b"HTTP/1.1 408")
-    assert b'"TIMEOUT"' in answer
-    assert await world.store.head(key) is None
-    assert list((world.root / "incoming").iterdir()) == []
+async def test_an_upload_that_stalls_is_ended_and_leaves_nothing(tmp_path):
+    with file_worlds.local_world(tmp_path, idle_seconds=0.3) as world:
+        key = new_key()
+        promised = await promise(world, key)
+        head = request("PUT", promised.url, **promised.headers)
+        answer = await raw(world, head, body=DATA[:50], end=False)
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert b'"TIMEOUT"' in answer
+        assert await world.store.head(key) is None
+        assert list((world.root / "incoming").iterdir()) == []
 
 
 async def test_a_second_large_upload_is_refused_before_its_bytes_are_taken(world):

@@ -20,7 +20,7 @@ from typing import Any
 
 import actions
 from base.settings import Settings
-from outside import services
+from outside import egress, services
 from outside.egress import Egress
 from outside.store import Store
 from outside.stripe_api import Payments
@@ -34,9 +34,10 @@ STORY_SECONDS_MAX = 120
 
 Story = Callable[..., Awaitable[object]]
 
-# The areas are loaded here, once for the server, and not by each process that is to be killed.
+# The areas are loaded here, and whom this machine trusts, once for the server and not by each process to be killed.
 handlers.load(actions)
 patience.ease()
+egress._trusting()
 _FORKS = multiprocessing.get_context("forkserver")
 # What a house loads when it first connects or asks the provider, which each process would load anew.
 for _late in ("mysql.aiomysql", "postgresql.asyncpg", "sqlite.aiosqlite"):

@@ -26,7 +26,8 @@ from tests.actions.test_gallery import _ready
 
 REDIS = "redis://127.0.0.1:6379/13"
 # One second is promised, the others are for a busy machine; what nobody is told is found out after 5 and 30.
-OBEYED_SECONDS_MAX = 3.0
+# Before routes and sockets are looked at again without being told (20 and 30 s): what comes sooner was heard.
+OBEYED_SECONDS_MAX = 18.0
 VIEWER = "{ viewer { email } tenant { slug } }"
 WALLET = "subscription { wallet { balance } }"
 SEEN = "query ($slug: String!) { gallery(filter: {tenantSlug: $slug}) { totalCount } }"

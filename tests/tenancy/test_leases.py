@@ -19,7 +19,7 @@ from tenancy import leases, relaying
 from tenancy.handlers import GiveUp, Handler, Loop
 from tests.world import on_every_engine
 
-WAIT_SECONDS_MAX = 20
+WAIT_SECONDS_MAX = 60
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
