@@ -18,7 +18,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-WAIT_SECONDS_MAX = 20
+WAIT_SECONDS_MAX = 60
 LOCAL_SCHEMES = {"data", "blob", "chrome", "about", "chrome-untrusted"}
 # The names of loopback resolve, nothing else does: what needs the network fails here.
 FLAGS = (

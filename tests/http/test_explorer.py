@@ -19,7 +19,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from tests import browser
 
-WAIT_SECONDS_MAX = 20
+WAIT_SECONDS_MAX = 60
 PASSWORD = "demo-password"
 
 pytestmark = pytest.mark.services
