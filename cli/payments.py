@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 NO_REASON = "no reason was given"
 AGO = {"m": 60, "h": 3_600, "d": 86_400}
 RECONCILED_AGO = "4d"
+# Why a person has to decide, by ParkReason.
+PARKED = {
+    "AMOUNT": "another amount or currency was paid than was asked for",
+    "ERASED": "the tenant is erased",
+    "PAID_TWICE": "the purchase was paid twice",
+}
 
 Since = Annotated[
     str | None, typer.Option(help="A moment (2026-01-31, 2026-01-31T12:00Z) or how long ago (90m, 12h, 3d).")
@@ -46,10 +52,13 @@ def status() -> None:
     from actions.billing import desk
 
     now = _run(desk.status)
-    table = Table("table", "state", "rows")
-    for (name, state), count in sorted(now.counts.items()):
-        table.add_row(name, state, f"{count:,}")
-    commands.OUT.print(table)
+    if now.counts:
+        table = Table("table", "state", "rows")
+        for (name, state), count in sorted(now.counts.items()):
+            table.add_row(name, state, f"{count:,}")
+        commands.OUT.print(table)
+    else:
+        commands.say("Nobody has bought anything yet.")
     _show_what_waits(now)
     if now.last_received_at is None or now.last_event_at is None:
         commands.say("No event of the provider has come yet. Next: atrium payments reconcile")
@@ -62,15 +71,20 @@ def _show_what_waits(now: Status) -> None:
         age = _ago(now.now - row.created_at)
         if row.state.name == "PARKED":
             do = f"atrium payments resolve {row.id:x} --credit|--refund|--close REASON"
-            commands.say(
-                f"PARKED {row.reason.name.lower()}: {row.tokens} tokens of {row.tenant_id}, {age} old. Next: {do}"
-            )
+            why = PARKED.get(row.reason.name, row.reason.name)
+            commands.say(f"PARKED, {age} ago: {row.tokens} tokens of {row.tenant_id}, as {why}. Next: {do}")
         else:
             why = f": {row.error}" if row.error else ""
-            commands.say(f"DUE {row.id:x}: {row.tokens} tokens of {row.tenant_id}, {age} old, {row.tries} tries{why}")
+            tried = f"tried {_count(row.tries, 'time')}"
+            commands.say(
+                f"DUE for {age}: {row.tokens} tokens of {row.tenant_id}, {tried}{why}. The worker goes on trying."
+            )
     for order in now.open_orders:
         age = _ago(now.now - order.created_at)
-        commands.say(f"ASKED {order.id:x}: {order.kind.name} {order.subject} of {order.tenant_id}, {age} old")
+        what = f"{order.kind.name} {order.subject} of {order.tenant_id}"
+        commands.say(f"ASKED {age} ago and not answered: {what}. The worker asks again, or: atrium payments reconcile")
+    if now.counts and not now.unsettled and not now.open_orders:
+        commands.say("Nothing waits: every wallet has what it is owed, and the provider has answered every order.")
 
 
 def replay(
@@ -87,18 +101,23 @@ def replay(
         commands.fail("Say which: --event ID, or --since and --failed, one or both.", code=commands.MISUSED)
     by, began = _person(reason), None if since is None else _moment(since)
     done = _run(lambda house: desk.replay(house.system(), event=event, since=began, failed=failed, by=by))
-    commands.say(f"{done} events were processed anew. Next: atrium payments status")
+    commands.say(f"{_count(done, 'event')} {_were(done)} processed anew. Next: atrium payments status")
 
 
 def reconcile(*, since: Since = RECONCILED_AGO, reason: Reason = None) -> None:
     """Ask the provider for events that never came, and what became of every purchase that waits."""
     from actions.billing import desk
+    from actions.billing.reconcile import DAYS_MAX
 
     by, began = _person(reason), _moment(since or RECONCILED_AGO)
     done = _run(lambda house: desk.repair(house.system(), began, by=by))
-    commands.say(f"The provider listed {done.listed} events since {began:%Y-%m-%d %H:%M} UTC: {done.new} were new.")
-    commands.say(f"{done.purchases} purchases waited; {done.undecided} of them still do.")
-    commands.say(f"{done.orders} orders that had no answer have one now. Next: atrium payments status")
+    listed = f"The provider listed {_count(done.listed, 'event')} since {began:%Y-%m-%d %H:%M} UTC"
+    commands.say(f"{listed}: {done.new} {_were(done.new)} new. It lists the last {DAYS_MAX} days.")
+    commands.say(
+        f"{_count(done.purchases, 'purchase')} waited for money: {done.undecided} still {_do(done.undecided)}."
+    )
+    commands.say(f"{_count(done.orders, 'order')} without an answer {_were(done.orders)} answered now.")
+    commands.say("Next: atrium payments status")
 
 
 def refund(
@@ -136,10 +155,12 @@ def resolve(
     if credit + refund + close != 1:
         commands.fail("Say one of --credit, --refund, --close.", code=commands.MISUSED)
     how = Resolution.CREDIT if credit else Resolution.REFUND if refund else Resolution.CLOSE
-    try:
-        number: Id[Any] = Id(int(settlement, 16))
-    except ValueError:
-        commands.fail(f"{settlement} is no settlement's id.", code=commands.MISUSED)
+    number: Id[Any] = Id(_hexadecimal(settlement))
+    if not number:
+        commands.fail(
+            f"SETTLEMENT must be an id as `atrium payments status` shows it; {settlement} is none.",
+            code=commands.MISUSED,
+        )
     by = _person(reason)
     placed = _run(lambda house: desk.resolve(house.system(), number, how, by=by))
     given = "" if placed is None else f" {placed.cents} {placed.currency} (minor units) go back to the buyer."
@@ -173,21 +194,42 @@ def _person(reason: str | None) -> Person:
     return Person(who=f"{name}@{socket.gethostname()}", why=(reason or "").strip() or NO_REASON)
 
 
+def _hexadecimal(text: str) -> int:
+    """An id of ours; 0 where it is none."""
+    try:
+        number = int(text, 16)
+    except ValueError:
+        return 0
+    return number if 0 < number < 1 << 63 else 0
+
+
 def _moment(text: str) -> datetime:
     """A moment, or how long ago; one without a zone is UTC."""
     from datetime import UTC, datetime, timedelta
 
     now = datetime.now(UTC)
-    if text[:-1].isdecimal() and text[-1:] in AGO and len(text) < 8:
-        return now - timedelta(seconds=int(text[:-1]) * AGO[text[-1]])
     try:
+        if text[:-1].isdecimal() and text[-1:] in AGO and len(text) < 8:
+            return now - timedelta(seconds=int(text[:-1]) * AGO[text[-1]])
         found = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         commands.fail(
             "--since must be a moment (2026-01-31T12:00Z) or how long ago (90m, 12h, 3d).", code=commands.MISUSED
         )
     found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
     return min(found, now)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
+def _do(number: int) -> str:
+    return "does" if number == 1 else "do"
 
 
 def _ago(age: timedelta) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from actions.billing import counting, events, orders, reconcile, refunds, resolving, settlement
+from actions.billing import counting, events, marks, orders, reconcile, refunds, resolving, settlement
 from actions.billing.reconcile import Repaired
 from actions.billing.refunds import Placed
 from base import errors
@@ -24,13 +25,12 @@ from db.tables.central.billing import (
 )
 from db.tables.central.provider import OperatorAct, OrderState, ProviderOrder
 from db.zones import TenantId
-from outside.stripe_api import Refused
+from outside.stripe_api import Payments, Refused
 from tenancy.context import Context, House
 
 WORDS_MAX = 500
 WHO_CHARACTERS_MAX = 200
 SHOWN_MAX = 20
-REPLAYED_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +87,27 @@ async def resolve(ctx: Context, settlement_id: Id[Settlement], how: Resolution, 
 async def replay(ctx: Context, /, *, event: str | None, since: datetime | None, failed: bool, by: Person) -> int:
     """Process stored events anew: one, those received since, or those that failed or wait; how many.
 
+    A batch at a time: 1 one central transaction opens its events again; 2 they are processed, as those that come are.
     What has had its effect has none again. Raises NotFound where there is no such event.
     """
-    ids = await ctx.on_system(_replay, event, since=since, failed=failed, by=by)
-    for start in range(0, len(ids), events.EVENTS_A_BATCH):
-        await events.handle(ctx.house, ids[start : start + events.EVENTS_A_BATCH])
-    return len(ids)
+    now, is_live = ctx.house.sessions.clock.now(), ctx.house.service(Payments).is_live
+    wanted = _wanted(event, since=since, failed=failed, now=now)
+    done, after = 0, Id[PaymentEvent](0)
+    while page := await ctx.on_system(_reopen, wanted, after=after, is_live=is_live):
+        ours = [each for each, is_ours in page.items() if is_ours]
+        await events.handle(ctx.house, ours)
+        done, after = done + len(ours), max(page)
+    if event is not None and not done:
+        raise errors.NotFound("There is no stored event of ours with this id and its body.", "event")
+    subject = event or (f"since {since:%Y-%m-%dT%H:%MZ}" if since is not None else "failed")
+    await ctx.on_system(_note, "replay", subject, by=by, outcome=f"{done} events")
+    return done
 
 
 async def repair(ctx: Context, since: datetime, /, *, by: Person) -> Repaired:
     """Take what the provider knows and we do not (`reconcile.reconcile`). Raises ProviderError."""
     done = await reconcile.reconcile(ctx.house, since)
-    outcome = f"{done.new} of {done.listed} events were new; {done.purchases} purchases looked at"
+    outcome = f"{done.new} of {done.listed} events were new; {done.purchases} purchases, {done.plans} plans looked at"
     await ctx.on_system(_note, "reconcile", f"since {since:%Y-%m-%dT%H:%MZ}", by=by, outcome=outcome)
     return done
 
@@ -152,25 +161,35 @@ async def _resolve(
     return tenant, placed
 
 
-async def _replay(
-    db: SystemSession, event: str | None, /, *, since: datetime | None, failed: bool, by: Person
-) -> list[Id[PaymentEvent]]:
-    # What is another mode's or account's stays foreign: only the door knows that.
-    is_ours = PaymentEvent.state != PaymentEventState.FOREIGN
-    wanted = sa.select(PaymentEvent.id).where(PaymentEvent.body.is_not(None), is_ours)
+def _wanted(event: str | None, /, *, since: datetime | None, failed: bool, now: datetime) -> sa.ColumnElement[bool]:
+    """Which events are to be processed anew."""
     if event is not None:
-        wanted = wanted.where(PaymentEvent.provider_event_id == event)
+        return PaymentEvent.provider_event_id == event
+    # What comes meanwhile is processed anyway.
+    wanted = PaymentEvent.created_at <= now
     if since is not None:
-        wanted = wanted.where(PaymentEvent.created_at >= since)
+        wanted = sa.and_(wanted, PaymentEvent.created_at >= since)
     if failed:
-        wanted = wanted.where(PaymentEvent.state.in_((PaymentEventState.FAILED, PaymentEventState.WAITING)))
-    ids = list(await db.all(wanted.order_by(PaymentEvent.id).limit(REPLAYED_MAX)))
-    if event is not None and not ids:
-        raise errors.NotFound("There is no stored event of ours with this id and its body.", "event")
-    await reconcile.replay(db, ids)
-    subject = event or (f"since {since:%Y-%m-%dT%H:%MZ}" if since is not None else "failed")
-    await _note(db, "replay", subject, by=by, outcome=f"{len(ids)} events")
-    return ids
+        wanted = sa.and_(wanted, PaymentEvent.state.in_((PaymentEventState.FAILED, PaymentEventState.WAITING)))
+    return wanted
+
+
+async def _reopen(
+    db: SystemSession, wanted: sa.ColumnElement[bool], /, *, after: Id[PaymentEvent], is_live: bool
+) -> dict[Id[PaymentEvent], bool]:
+    """The next of these that have their body, and whether each is open again: not where it is still another mode's."""
+    row = PaymentEvent
+    foreign = sa.case((row.state == PaymentEventState.FOREIGN, row.body))
+    found = await db.tuples(
+        sa.select(row.id, foreign)
+        .where(wanted, row.body.is_not(None), row.id > after)
+        .order_by(row.id)
+        .limit(events.EVENTS_A_BATCH)
+    )
+    page = {each: body is None or not marks.is_elsewhere(json.loads(body), is_live=is_live) for each, body in found}
+    opened = sa.update(row).where(row.id.in_([each for each, is_ours in page.items() if is_ours]))
+    await db.change(opened.values(state=PaymentEventState.STORED, next_try_at=db.now, tries=0, error=None))
+    return page
 
 
 async def _give_back(ctx: Context, placed: Placed) -> None:

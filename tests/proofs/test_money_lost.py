@@ -58,7 +58,7 @@ async def test_a_bank_debit_whose_end_was_never_told_is_found_out_when_no_list_h
     provider.clock(days=31)
     told = reconcile(shop, provider)
     assert "listed 0 events" in told
-    assert "4 purchases waited; 1 of them still do." in told
+    assert "4 purchases waited for money: 1 still does." in told
     assert await statuses() == ["PAID", "FAILED", "PENDING", "FAILED"]
     assert await till.funds(shop, alice) == (100, 0)
     assert [each.status.name for each in await goods.plans(shop, alice)] == ["CANCELED"]
