@@ -5,9 +5,11 @@ transaction that writes it. No balance goes below zero: what is taken back beyon
 becomes a debt, and every positive amount pays the debt first.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, cast
 
 import sqlalchemy as sa
 
@@ -132,84 +134,125 @@ async def _post(db: PoolSession, kind: TokenTransactionKind, change: _Change, ca
 
 async def _post_all(db: PoolSession, entries: Sequence[_Entry], /) -> dict[str, int]:
     """Write entries in order; key → balance after it, of those whose key was not known."""
-    wallet = await _locked(db)
-    keys = [each.cause.key for each in entries]
-    known = set(
-        await db.all(sa.select(TokenTransaction.idempotency_key).where(TokenTransaction.idempotency_key.in_(keys)))
-    )
+    purse = await _locked(db)
+    known, is_whole = await _known(db, purse, [each.cause.key for each in entries])
     balances: dict[str, int] = {}
     for each in entries:
         key = each.cause.key
         if key in known or key in balances:
             continue
-        if wallet.balance + each.change.amount < 0:
-            raise errors.InsufficientTokens(
-                f"This needs {-each.change.amount} tokens; the wallet has {wallet.balance}."
-            )
-        if not balances:
-            await _check_chain(db, wallet)
-        _write(db, wallet, kind=each.kind, change=each.change, cause=each.cause)
-        _pay_debt(db, wallet, each)
-        balances[key] = wallet.balance
-    if not balances:
-        return {}
-    try:
-        await db.flush()
-    except sa.exc.IntegrityError as error:
-        # On an engine whose locks are one node's own, the unique sequence is the compare-and-set.
-        raise faults.RunAgain from error
-    db.tell("wallet", db.tenant)
+        if purse.balance + each.change.amount < 0:
+            raise errors.InsufficientTokens(f"This needs {-each.change.amount} tokens; the wallet has {purse.balance}.")
+        if not is_whole:
+            raise LedgerBroken(f"tenant {db.tenant}: the wallet is not what ledger entry {purse.sequence} left")
+        _write(db, purse, kind=each.kind, change=each.change, cause=each.cause)
+        _pay_debt(db, purse, each)
+        balances[key] = purse.balance
+    if balances:
+        await _send(db, purse)
+        db.tell("wallet", db.tenant)
     return balances
 
 
-def _pay_debt(db: PoolSession, wallet: TokenWallet, entry: _Entry) -> None:
+def _pay_debt(db: PoolSession, purse: _Purse, entry: _Entry) -> None:
     """Every positive amount pays the debt first, in an entry of its own."""
-    pays = min(wallet.debt, wallet.balance) if entry.change.amount > 0 else 0
+    pays = min(purse.debt, purse.balance) if entry.change.amount > 0 else 0
     if pays:
         cause = Cause(key=f"{entry.cause.key}:debt", user_id=entry.cause.user_id, note="pays the debt left by a refund")
-        _write(db, wallet, kind=TokenTransactionKind.ADJUSTMENT, change=_Change(-pays, debt=-pays), cause=cause)
+        _write(db, purse, kind=TokenTransactionKind.ADJUSTMENT, change=_Change(-pays, debt=-pays), cause=cause)
 
 
-async def _locked(db: PoolSession) -> TokenWallet:
-    # populate_existing: a wallet read earlier in this transaction may be older than the lock.
+# ------------------------------------------------------------------------------------------- what is sent
+# Made once: a credit is a handful of statements, and drawing each up anew would cost more than running it.
+
+_WALLETS = cast("sa.Table", TokenWallet.__table__).c
+_ENTRIES = cast("sa.Table", TokenTransaction.__table__).c
+_MINE = sa.bindparam("tenant", type_=_WALLETS.tenant_id.type)
+_AFTER = (_ENTRIES.sequence, _ENTRIES.balance_after, _ENTRIES.reserved_after, _ENTRIES.debt_after)
+_LOCKED = (
+    sa.select(_WALLETS.balance, _WALLETS.reserved, _WALLETS.debt, _WALLETS.sequence)
+    .where(_WALLETS.tenant_id == _MINE)
+    .with_for_update()
+)
+_KNOWN = sa.union_all(
+    sa.select(_ENTRIES.idempotency_key, *_AFTER).where(
+        _ENTRIES.tenant_id == _MINE, _ENTRIES.idempotency_key.in_(sa.bindparam("keys", expanding=True))
+    ),
+    sa.select(_ENTRIES.idempotency_key, *_AFTER).where(
+        _ENTRIES.tenant_id == _MINE, _ENTRIES.sequence == sa.bindparam("newest")
+    ),
+)
+_POST = sa.insert(cast("sa.Table", TokenTransaction.__table__))
+_HOLD = sa.update(cast("sa.Table", TokenWallet.__table__)).where(
+    _WALLETS.tenant_id == _MINE, _WALLETS.sequence == sa.bindparam("before")
+)
+
+
+@dataclass(slots=True)
+class _Purse:
+    """The wallet as it was locked, moved on by what is to be written; `rows` are the entries for it."""
+
+    balance: int
+    reserved: int
+    debt: int
+    sequence: int
+    before: int
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+async def _locked(db: PoolSession) -> _Purse:
     await db.flush()
-    wallet = await db.first(sa.select(TokenWallet).with_for_update().execution_options(populate_existing=True))
-    if wallet is None:
-        raise LedgerBroken(f"tenant {db.tenant} has no wallet")
-    return wallet
+    for balance, reserved, debt, sequence in await db.read(_LOCKED, {"tenant": db.tenant}):
+        return _Purse(balance, reserved, debt, sequence, sequence)
+    raise LedgerBroken(f"tenant {db.tenant} has no wallet")
 
 
-async def _check_chain(db: PoolSession, wallet: TokenWallet) -> None:
-    entry = TokenTransaction
-    after = sa.select(entry.balance_after, entry.reserved_after, entry.debt_after)
-    last = await db.tuples(after.where(entry.sequence == wallet.sequence))
-    found = tuple(last[0]) if last else (0, 0, 0)
-    if found != (wallet.balance, wallet.reserved, wallet.debt) or bool(last) != (wallet.sequence > 0):
-        raise LedgerBroken(f"tenant {db.tenant}: the wallet is not what ledger entry {wallet.sequence} left")
+async def _known(db: PoolSession, purse: _Purse, keys: Sequence[str]) -> tuple[set[str], bool]:
+    """Those of the keys that the ledger has, and whether the wallet is what its newest entry left."""
+    wanted = set(keys)
+    found = await db.read(_KNOWN, {"tenant": db.tenant, "keys": sorted(wanted), "newest": purse.sequence})
+    left = {tuple(after) for _, sequence, *after in found if sequence == purse.sequence}
+    stands = (purse.balance, purse.reserved, purse.debt)
+    is_whole = left == {stands} if purse.sequence > 0 else not left and stands == (0, 0, 0)
+    return {key for key, *_ in found if key in wanted}, is_whole
 
 
-def _write(db: PoolSession, wallet: TokenWallet, *, kind: TokenTransactionKind, change: _Change, cause: Cause) -> None:
-    wallet.balance += change.amount
-    wallet.reserved += change.reserved
-    wallet.debt += change.debt
-    wallet.sequence += 1
-    if min(wallet.balance, wallet.reserved, wallet.debt) < 0:
+async def _send(db: PoolSession, purse: _Purse) -> None:
+    try:
+        await db.write(_POST, purse.rows)
+    except sa.exc.IntegrityError as error:
+        # On an engine whose locks are one node's own, the unique sequence is the compare-and-set.
+        raise faults.RunAgain from error
+    held = {"balance": purse.balance, "reserved": purse.reserved, "debt": purse.debt, "sequence": purse.sequence}
+    if await db.write(_HOLD, {"tenant": db.tenant, "before": purse.before, **held}) != 1:
+        raise faults.RunAgain
+
+
+def _write(db: PoolSession, purse: _Purse, *, kind: TokenTransactionKind, change: _Change, cause: Cause) -> None:
+    purse.balance += change.amount
+    purse.reserved += change.reserved
+    purse.debt += change.debt
+    purse.sequence += 1
+    if min(purse.balance, purse.reserved, purse.debt) < 0:
         raise LedgerBroken(f"tenant {db.tenant}: {kind.name} {cause.key} would leave a value below zero")
-    db.add(
-        TokenTransaction(
-            user_id=cause.user_id,
-            kind=kind,
-            amount=change.amount,
-            reserved_change=change.reserved,
-            debt_change=change.debt,
-            balance_after=wallet.balance,
-            reserved_after=wallet.reserved,
-            debt_after=wallet.debt,
-            ai_job_id=cause.ai_job_id,
-            note=cause.note,
-            sequence=wallet.sequence,
-            idempotency_key=cause.key,
-        )
+    purse.rows.append(
+        {
+            "tenant_id": db.tenant,
+            "id": db.new_id(),
+            "created_at": db.now,
+            "user_id": cause.user_id,
+            "kind": kind,
+            "amount": change.amount,
+            "reserved_change": change.reserved,
+            "debt_change": change.debt,
+            "balance_after": purse.balance,
+            "reserved_after": purse.reserved,
+            "debt_after": purse.debt,
+            "ai_job_id": cause.ai_job_id,
+            "note": cause.note,
+            "sequence": purse.sequence,
+            "idempotency_key": cause.key,
+        }
     )
 
 

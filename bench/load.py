@@ -64,7 +64,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it: times in milliseconds, `failed` with the beginning of one bad answer."""
+    """What came of it: times in milliseconds; `failure` begins one bad answer, `sent` counts the unanswered too."""
 
     count: int
     failed: int
@@ -73,6 +73,7 @@ class Outcome:
     p99_ms: float
     late: int = 0
     failure: str = ""
+    sent: int = 0
 
     @property
     def a_second(self) -> float:
@@ -244,7 +245,16 @@ def _outcome(tally: Tally, counted: int, *, seconds: float, late: int) -> Outcom
     # Answers that came after the end count as times waited, not as work done.
     times = sorted(tally.times)
     p50, p99 = (round(times[int(len(times) * part)] * 1000, 3) if times else 0.0 for part in (0.5, 0.99))
-    return Outcome(counted, tally.failed, seconds, p50_ms=p50, p99_ms=p99, late=late, failure=tally.failure)
+    return Outcome(
+        counted,
+        tally.failed,
+        seconds,
+        p50_ms=p50,
+        p99_ms=p99,
+        late=late,
+        failure=tally.failure,
+        sent=tally.next,
+    )
 
 
 async def apart(order: Order) -> Outcome:

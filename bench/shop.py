@@ -49,12 +49,16 @@ class Sale:
 
 @dataclass(slots=True)
 class Shop:
-    """The studios, what they have bought so far, and the texts that the provider's events are drawn from."""
+    """The studios, what they have bought so far, and the texts that the provider's events are drawn from.
+
+    `unsent` counts purchases of which no event was sent after all.
+    """
 
     owners: list[Owner]
     texts: dict[str, str]
     ids: Ids = field(default_factory=Ids)
     sold: int = 0
+    unsent: int = 0
 
     async def sell(self, count: int) -> list[Sale]:
         """So many new purchases, the studios in turn, each with its page at the provider."""
@@ -149,12 +153,13 @@ async def closing() -> None:
     await fill.remove([places.SHOP_CENTRAL, *places.SHOP_POOLS.values()])
 
 
-async def waiting() -> int:
+async def waiting(central: AsyncConnection) -> int:
     """How many events and settlements are not at their end."""
     events = sa.select(sa.func.count()).where(billing.PaymentEvent.state == billing.PaymentEventState.STORED)
     due = sa.select(sa.func.count()).where(billing.Settlement.state == billing.SettlementState.DUE)
-    async with opened(places.SHOP_CENTRAL) as central:
-        return int(await central.scalar(events) or 0) + int(await central.scalar(due) or 0)
+    found = (await central.execute(sa.select(events.scalar_subquery(), due.scalar_subquery()))).one()
+    await central.rollback()
+    return sum(found)
 
 
 async def credited() -> tuple[int, int]:

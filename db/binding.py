@@ -7,7 +7,7 @@ The second layer, the reader of the SQL about to be sent, is `db/guard.py`.
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 from sqlalchemy.orm.attributes import get_history
 from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
@@ -35,14 +35,14 @@ class BoundSession(Session):
     """The class whose events carry the guard's first and third layers."""
 
 
-async def bind(inner: AsyncSession, permit: Permit) -> None:
+async def bind(inner: AsyncSession, permit: Permit) -> AsyncConnection:
     """Tie a session to its permit and begin: criteria for reads, the connection's option for the reader.
 
     The option is this transaction's alone, gone when the connection is returned; nothing is put on the driver's.
     """
     inner.sync_session.info["permit"] = permit
     inner.sync_session.info["criteria"] = _criteria(permit)
-    await inner.connection(execution_options={"permit": permit, "writes": True})
+    return await inner.connection(execution_options={"permit": permit, "writes": True})
 
 
 @event.listens_for(BoundSession, "do_orm_execute")

@@ -15,8 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import PoolResetState
 
 from base import observe
+from db.columns import MYSQL
 from db.faults import WrongPool
 from db.guard import Guard
 from db.leases import Leases, limit
@@ -77,7 +79,7 @@ class Databases:
 
 def open_engine(url: str) -> AsyncEngine:
     """An engine with this house's settings for its kind of database, without guard or identity check (migrations)."""
-    return create_async_engine(url, **_arguments(url))
+    return _resetting(create_async_engine(url, **_arguments(url)))
 
 
 def open_database(name: str, url: str, /, zone: Zone, *, guard: Guard) -> Database:
@@ -86,7 +88,7 @@ def open_database(name: str, url: str, /, zone: Zone, *, guard: Guard) -> Databa
     engine = open_engine(url)
     # SQLite without a BEGIN is in autocommit by itself; the others are switched once, when they connect.
     alone = {} if sqlite else {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
-    reader = create_async_engine(url, **{**_arguments(url), **alone})
+    reader = _resetting(create_async_engine(url, **{**_arguments(url), **alone}))
     for each in (engine.sync_engine, reader.sync_engine):
         guard.install(each)
         _count_statements(each, name)
@@ -111,6 +113,7 @@ def _arguments(url: str) -> dict[str, Any]:
         driver = {"timeout": CONNECT_SECONDS_MAX}
     else:
         driver = {"connect_timeout": CONNECT_SECONDS_MAX, "charset": "utf8mb4"}
+        arguments["pool_reset_on_return"] = None  # `_resetting` does it
         arguments["isolation_level"] = "READ COMMITTED"  # a loser of a race must see the winner's row
         if made.drivername.endswith("+asyncmy"):
             driver["stmt_cache_size"] = STATEMENTS_PREPARED_MAX
@@ -131,6 +134,18 @@ def _arguments(url: str) -> dict[str, Any]:
             "pool_timeout": CONNECTION_WAIT_SECONDS,
         }
     return arguments
+
+
+def _resetting(engine: AsyncEngine) -> AsyncEngine:
+    # The pool would send a ROLLBACK after every transaction: MariaDB has said with its last answer whether one is open.
+    if engine.dialect.name in MYSQL:
+
+        @event.listens_for(engine.sync_engine, "reset")
+        def reset(connection: Any, _record: object, state: PoolResetState) -> None:
+            if not state.terminate_only and connection.driver_connection.get_transaction_status():
+                connection.rollback()
+
+    return engine
 
 
 def _settle_sqlite(engine: sa.Engine) -> None:

@@ -5,8 +5,10 @@ closes a tenant takes the row exclusively, which waits for running writers. The 
 tenant '' is the pool's own identity.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
+
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from base import errors
 from db.tables.pool.upkeep import Fence
@@ -17,15 +19,23 @@ class Stale(Exception):
     """The pool does not know this tenant at this epoch: look the route up again, once."""
 
 
-async def check(inner: AsyncSession, tenant: TenantId, *, epoch: int, by_member: bool) -> None:
+_FENCES = cast("sa.Table", Fence.__table__)
+_OF_TENANT = (
+    sa.select(_FENCES.c.epoch, _FENCES.c.state)
+    .where(_FENCES.c.tenant_id == sa.bindparam("tenant"), _FENCES.c.id == 0)
+    .with_for_update(read=True)
+)
+
+
+class Reading(Protocol):
+    """As much of a session as the fence needs."""
+
+    async def read(self, statement: Any, values: Mapping[str, Any]) -> Sequence[Any]: ...
+
+
+async def check(db: Reading, tenant: TenantId, *, epoch: int, by_member: bool) -> None:
     """Raises Stale on another epoch or no row, TenantSuspended where a member's write meets a closed fence."""
-    row = (
-        await inner.execute(
-            sa.select(Fence.epoch, Fence.state)
-            .where(Fence.tenant_id == tenant, Fence.id == 0)
-            .with_for_update(read=True)
-        )
-    ).first()
+    row = next(iter(await db.read(_OF_TENANT, {"tenant": tenant})), None)
     if row is None or row.epoch != epoch:
         raise Stale(tenant)
     if by_member and row.state is TenantState.SUSPENDED:

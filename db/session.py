@@ -15,7 +15,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from base import errors, observe
 from base.bus import Bus, Notice
@@ -25,6 +25,7 @@ from db.clock import Clock
 from db.guard import Guard, GuardError, Permit
 from db.outbox import Envelope, Event
 from db.patience import PatientSession, answered
+from db.sweep import SweepSession
 from db.tables.central.work import BusLog
 from db.zones import CentralBase, PoolBase, Scope, TenantId, Zone
 
@@ -32,17 +33,21 @@ TRIES_MAX = 6
 LEASE_TRIES_MAX = 50
 PAUSE_MS = 10
 TRANSACTION_SECONDS_MAX = 20
-SWEEP_ROWS_MAX = 1_000
 
 T = TypeVar("T")
 R = TypeVar("R")
 P = ParamSpec("P")
 Row = TypeVar("Row", CentralBase, PoolBase)
 PoolRow = TypeVar("PoolRow", bound=PoolBase)
+Values = Mapping[str, Any]
+Reads = sa.Select[*tuple[Any, ...]] | sa.CompoundSelect[*tuple[Any, ...]]
+Writes = sa.Insert | sa.Update
 
 
 class DbSession:
     """What every session can do. Rows are found by statements whose scope the guard has checked."""
+
+    _connection: AsyncConnection
 
     def __init__(self, inner: AsyncSession, permit: Permit, /, ids: IdGenerator, *, now: datetime) -> None:
         self._inner = inner
@@ -74,9 +79,20 @@ class DbSession:
         result = await self._inner.execute(statement, execution_options=options)
         return result.rowcount if isinstance(result, CursorResult) else 0
 
+    async def read(self, statement: Reads, values: Values) -> Sequence[Any]:
+        """Every row of a statement on tables that was made once; it names the tenant itself, and flushes nothing."""
+        async with answered():
+            return (await self._connection.execute(statement, values)).all()
+
+    async def write(self, statement: Writes, values: Values | Sequence[Values]) -> int:
+        """Run a statement on a table that was made once, as `read` does; the answer is the number of rows it met."""
+        async with answered():
+            return (await self._connection.execute(statement, values)).rowcount
+
     async def flush(self) -> None:
         """Send what was added or changed now, so that a later statement sees it."""
-        await self._inner.flush()
+        if self._inner.new or self._inner.dirty or self._inner.deleted:
+            await self._inner.flush()
 
     async def delete(self, row: CentralBase | PoolBase) -> None:
         """Delete a row that was read in this session."""
@@ -200,27 +216,6 @@ class PoolSession(DbSession):
         self.add(envelope.row())
 
 
-class SweepSession:
-    """Reads (tenant_id, id, created_at) of swept tables over all tenants of a pool, a bounded number of rows."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    async def look(
-        self, table: type[PoolBase], *, after: tuple[str, int] = ("", -1), limit: int = SWEEP_ROWS_MAX
-    ) -> list[tuple[TenantId, int, datetime]]:
-        """Rows in key order after (tenant, id)."""
-        key = sa.tuple_(table.tenant_id, table.id)
-        statement = (
-            sa.select(table.tenant_id, table.id, table.created_at)
-            .where(sa.or_(table.tenant_id > after[0], sa.and_(table.tenant_id == after[0], table.id > after[1])))
-            .order_by(*key)
-            .limit(min(limit, SWEEP_ROWS_MAX))
-        )
-        async with answered():
-            return [(row[0], row[1], row[2]) for row in (await self._connection.execute(statement)).all()]
-
-
 S = TypeVar("S", bound=CentralSession)
 
 
@@ -267,7 +262,7 @@ class Sessions:
         async def once(inner: AsyncSession) -> tuple[R, S]:
             mine = Permit(tenant=permit.tenant, owner=permit.owner, infra=permit.infra)
             db = kind(inner, mine, self.ids, now=self.clock.now())
-            await binding.bind(inner, mine)
+            db._connection = await binding.bind(inner, mine)  # noqa: SLF001  (the session's own room)
             value = await action(db, *args, **kwargs)
             if self._logs_notices and db.notices:
                 await inner.flush()
@@ -297,7 +292,7 @@ class Sessions:
         by_member = permit.owner is not None
 
         async def fenced(db: PoolSession) -> R:
-            await fence.check(db._inner, route.tenant_id, epoch=route.epoch, by_member=by_member)  # noqa: SLF001  (the session's own room)
+            await fence.check(db, route.tenant_id, epoch=route.epoch, by_member=by_member)
             return await action(db, *args, **kwargs)
 
         return await self.found(route, permit, correlation_id, fenced)
@@ -320,7 +315,7 @@ class Sessions:
         async def once(inner: AsyncSession) -> tuple[R, PoolSession]:
             mine = Permit(tenant=permit.tenant, owner=permit.owner)
             db = PoolSession(inner, mine, self.ids, now=self.clock.now(), correlation_id=correlation_id)
-            await binding.bind(inner, mine)
+            db._connection = await binding.bind(inner, mine)  # noqa: SLF001  (the session's own room)
             return await action(db, *args, **kwargs), db
 
         value, db = await self._run(database, once)

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from base.ids import Id
-from db.session import PoolSession, SweepSession, SystemSession
+from db.session import PoolSession, SystemSession
+from db.sweep import SweepSession
 from db.tables.central.identity import Tenant
 from db.tables.central.work import FailedJob, Job, JobState
 from db.tables.pool.upkeep import Fence, Outbox

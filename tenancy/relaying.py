@@ -12,7 +12,7 @@ from base import observe
 from base.bus import Notice
 from db import relay
 from db.outbox import Envelope
-from db.session import SweepSession
+from db.sweep import SweepSession
 from db.tables.pool.upkeep import Outbox
 from db.zones import TenantId
 from tenancy.context import Context, House, receive

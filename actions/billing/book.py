@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from actions.billing import holding, states
 from actions.billing.readings import NOTHING_DUE
 from base.ids import Id
+from db.alike import even
 from db.session import SystemSession
 from db.tables.central.billing import (
     CheckoutSession,
@@ -38,6 +39,8 @@ from db.tables.central.provider import BillingClosure
 from db.zones import TenantId, TenantState
 
 PROVIDER = "stripe"
+# Whoever writes a settlement posts it at once: the worker waits so long before it does.
+FIRST_TRY_SECONDS = 5
 _NOTHING_CAME = (PurchaseStatus.CANCELED, PurchaseStatus.FAILED)
 
 
@@ -92,6 +95,22 @@ class Book:
     def __post_init__(self) -> None:
         self.earned_by, self.tokens = self.purchase.earned_by, self.purchase.tokens
 
+    def keep(self, fact: Any) -> None:
+        """Add a recorded fact under its name at the provider."""
+        match fact:
+            case CheckoutSession():
+                self.sessions[fact.provider_session_id] = fact
+            case PaymentAttempt():
+                self.attempts[fact.provider_attempt_id] = fact
+            case Refund():
+                self.refunds[fact.provider_refund_id] = fact
+            case Dispute():
+                self.disputes[fact.provider_dispute_id] = fact
+            case PaymentRef():
+                self.refs[fact.provider_ref] = fact
+            case Settlement():
+                self.settlements.append(fact)
+
     def payment(self, payment_id: Id[Any]) -> Paid:
         """The payment with our id."""
         return next(each for each in self.payments.values() if each.id == payment_id)
@@ -102,6 +121,19 @@ class Book:
         return None if known is None else self.payment(known.payment_id)
 
 
+_KEPT: dict[str, Any] = {
+    table.__tablename__: table for table in (CheckoutSession, PaymentAttempt, Refund, Dispute, PaymentRef, Settlement)
+}
+_WHERE_KNOWN: sa.CompoundSelect[str] = sa.union_all(
+    *(
+        sa.select(sa.literal_column(f"'{name}'").label("name"))
+        .where(table.__table__.c.purchase_id.in_(sa.bindparam("ids", expanding=True)))
+        .distinct()
+        for name, table in _KEPT.items()
+    )
+)
+
+
 async def locked(db: SystemSession, wanted: Iterable[tuple[TenantId, Id[Purchase]]], /) -> dict[Id[Purchase], Book]:
     """The books of these purchases that exist, their rows locked in one order, with everything known about them."""
     pairs = set(wanted)
@@ -110,7 +142,7 @@ async def locked(db: SystemSession, wanted: Iterable[tuple[TenantId, Id[Purchase
     tenants = {tenant for tenant, _ in pairs}
     rows = await db.all(
         sa.select(Purchase)
-        .where(_of_tenants(Purchase, tenants), Purchase.id.in_(sorted(purchase_id for _, purchase_id in pairs)))
+        .where(_of_tenants(Purchase, tenants), Purchase.id.in_(even(sorted(purchase_id for _, purchase_id in pairs))))
         .order_by(Purchase.id)
         .with_for_update()
         .execution_options(populate_existing=True)
@@ -130,10 +162,10 @@ async def opened(db: SystemSession, purchase: Purchase, /) -> Book:
 
 async def _closed(db: SystemSession, tenants: Iterable[TenantId]) -> set[TenantId]:
     """The tenants that are erased, or about to be: what is paid for them waits for a person."""
-    wanted = list(tenants)
-    gone = sa.select(Tenant.id).where(Tenant.id.in_(wanted), Tenant.state == TenantState.ERASED)
-    closures = sa.select(BillingClosure.tenant_id).where(BillingClosure.tenant_id.in_(wanted))
-    return {*await db.all(gone), *await db.all(closures)}
+    is_closing = sa.and_(BillingClosure.tenant_id == Tenant.id, Tenant.state != TenantState.ERASED)
+    wanted = sa.select(Tenant.id).outerjoin(BillingClosure, is_closing).where(Tenant.id.in_(even(sorted(tenants))))
+    over = sa.or_(Tenant.state == TenantState.ERASED, BillingClosure.tenant_id.is_not(None))
+    return set(await db.all(wanted.where(over)))
 
 
 async def _fill(db: SystemSession, books: dict[Id[Purchase], Book]) -> None:
@@ -144,29 +176,22 @@ async def _fill(db: SystemSession, books: dict[Id[Purchase], Book]) -> None:
         paid = _in_hand(row)
         books[row.purchase_id].payments[paid.name] = paid
         books[row.purchase_id].before[paid.name] = paid.values()
-    for session in await db.all(_of(CheckoutSession, ids)):
-        books[session.purchase_id].sessions[session.provider_session_id] = session
-    for attempt in await db.all(_of(PaymentAttempt, ids)):
-        books[attempt.purchase_id].attempts[attempt.provider_attempt_id] = attempt
-    for refund in await db.all(_of(Refund, ids)):
-        books[refund.purchase_id].refunds[refund.provider_refund_id] = refund
-    for dispute in await db.all(_of(Dispute, ids)):
-        books[dispute.purchase_id].disputes[dispute.provider_dispute_id] = dispute
-    for ref in await db.all(_of(PaymentRef, ids)):
-        books[ref.purchase_id].refs[ref.provider_ref] = ref
-    for settlement in await db.all(_of(Settlement, ids)):
-        books[settlement.purchase_id].settlements.append(settlement)
+    # Of most purchases little is known: which tables know of any of them is asked first, and once.
+    for (name,) in await db.read(_WHERE_KNOWN, {"ids": even(ids)}):
+        table = _KEPT[name]
+        for fact in await db.all(_of(table, ids)):
+            books[fact.purchase_id].keep(fact)
 
 
 def _of_tenants(table: Any, tenants: Collection[TenantId]) -> sa.ColumnElement[bool]:
     # A session that acts for one tenant has to name that one.
     column: sa.ColumnElement[TenantId] = table.tenant_id
-    return column == next(iter(tenants)) if len(tenants) == 1 else column.in_(sorted(tenants))
+    return column == next(iter(tenants)) if len(tenants) == 1 else column.in_(even(sorted(tenants)))
 
 
 def _of(table: Any, ids: Sequence[Id[Purchase]]) -> sa.Select[Any]:
     # What this transaction waited for its locks to see may be older in its memory than in the database.
-    wanted = sa.select(table).where(table.purchase_id.in_(ids)).order_by(table.id)
+    wanted = sa.select(table).where(table.purchase_id.in_(even(ids))).order_by(table.id)
     return wanted.execution_options(populate_existing=True)
 
 
@@ -297,7 +322,7 @@ def _settle(
         reason=reason,
         tries=0,
         created_at=db.now,
-        next_try_at=db.now,
+        next_try_at=db.now + timedelta(seconds=FIRST_TRY_SECONDS),
     )
     book.settlements.append(row)
 
@@ -350,7 +375,7 @@ async def _write_purchases(db: SystemSession, books: Sequence[Book]) -> None:
         earner = sa.case(earned, value=Purchase.id) if len(some) > 1 else some[0].earned_by
         await db.change(
             sa.update(Purchase)
-            .where(_of_tenants(Purchase, {book.purchase.tenant_id for book in some}), Purchase.id.in_(list(earned)))
+            .where(_of_tenants(Purchase, {book.purchase.tenant_id for book in some}), Purchase.id.in_(even(earned)))
             .values(status=status, earned_by=earner, tokens=tokens, tokens_credited=credited)
         )
 

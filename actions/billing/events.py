@@ -10,6 +10,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -18,6 +19,7 @@ from actions.billing.processing import Asked, Fetched, Outcome
 from base import errors, observe
 from base.ids import Id
 from db import faults
+from db.alike import even
 from db.session import SystemSession
 from db.tables.central.billing import PaymentEvent, PaymentEventState
 from db.zones import TenantId
@@ -28,7 +30,7 @@ from tenancy.handlers import every
 
 EVENTS_A_BATCH = 50
 # Of a backlog: so much is processed before wallets are posted to, so that a tenant's credits come together.
-EVENTS_A_SETTLING = 1_000
+EVENTS_A_SETTLING = 2_500
 DUE_SECONDS = 2
 # Whoever stored an event processes it at once: the worker waits so long before it does.
 FIRST_TRY_SECONDS = 3
@@ -54,47 +56,59 @@ class Incoming:
     body_hash: str
     is_foreign: bool
 
-    def row(self, db: SystemSession) -> PaymentEvent:
+    def values(self, db: SystemSession) -> dict[str, Any]:
         """The row of it, due soon unless it is foreign."""
-        return PaymentEvent(
-            id=db.new_id(),
-            created_at=db.now,
-            provider_event_id=self.name,
-            type=self.type,
-            api_version=self.api_version,
-            occurred_at=self.occurred_at,
-            body=self.body,
-            body_hash=self.body_hash,
-            state=PaymentEventState.FOREIGN if self.is_foreign else PaymentEventState.STORED,
-            tries=0,
-            next_try_at=db.now + timedelta(seconds=FIRST_TRY_SECONDS),
-        )
+        return {
+            "id": db.new_id(),
+            "created_at": db.now,
+            "provider_event_id": self.name,
+            "type": self.type,
+            "api_version": self.api_version,
+            "occurred_at": self.occurred_at,
+            "body": self.body,
+            "body_hash": self.body_hash,
+            "state": PaymentEventState.FOREIGN if self.is_foreign else PaymentEventState.STORED,
+            "tries": 0,
+            "next_try_at": db.now + timedelta(seconds=FIRST_TRY_SECONDS),
+        }
 
 
-async def store(db: SystemSession, events: Sequence[Incoming], /) -> list[EventId | None]:
-    """Keep each event that is not known; its id for the one caller who stored it, None where it was known."""
-    if len(events) == 1:
-        row = events[0].row(db)
-        return [row.id if await db.insert_once(row) else None]
+_STORE = sa.insert(typing.cast("sa.Table", PaymentEvent.__table__))
+
+
+async def store(
+    db: SystemSession, events: Sequence[Incoming], /, *, doubted: set[str] | None = None
+) -> list[EventId | None]:
+    """Keep each event that is not known; its id for the one caller who stored it, None where it was known.
+
+    Known ones are looked for first, unless `doubted` is an empty set: then all are taken for new, and the names are put
+    into it when that was wrong, for the run after this one.
+    """
     names = {event.name for event in events}
-    known = set(
-        await db.all(sa.select(PaymentEvent.provider_event_id).where(PaymentEvent.provider_event_id.in_(names)))
-    )
+    known: set[str] = set()
+    if doubted is None or doubted:
+        stored = sa.select(PaymentEvent.provider_event_id).where(
+            PaymentEvent.provider_event_id.in_(even(sorted(names)))
+        )
+        known = set(await db.all(stored))
     made: list[EventId | None] = []
+    rows = []
     for event in events:
         if event.name in known:
             made.append(None)
             continue
         known.add(event.name)
-        row = event.row(db)
-        db.add(row)
-        made.append(row.id)
+        rows.append(event.values(db))
+        made.append(rows[-1]["id"])
     try:
-        await db.flush()
+        if rows:
+            await db.write(_STORE, rows)
     except sa.exc.IntegrityError as error:
         if not faults.taken(error):
             raise
         # Another process stored one of them meanwhile: the next run sees which.
+        if doubted is not None:
+            doubted |= names
         raise faults.RunAgain from error
     return made
 

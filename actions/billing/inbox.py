@@ -7,7 +7,9 @@ Each caller waits until its own event is durable. What is processed after that, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict, deque
+from collections.abc import Callable
 
 from actions.billing import events, settlement
 from actions.billing.events import EVENTS_A_BATCH, EventId, Incoming
@@ -17,6 +19,12 @@ from tenancy.context import House
 
 KNOWN_MAX = 20_000
 LEFT_TO_PROCESS_MAX = 5_000
+# What comes alone is processed at once, and what comes within so long after it together: statements are shared. Where
+# the machine is busy a pause is as long as the work before it, so that events are still taken.
+PROCESS_SECONDS = 0.1
+SETTLE_SECONDS = 0.2
+# While more is left to process than a batch, wallets wait for their tenants' further credits; no pause is longer.
+PAUSE_SECONDS_MAX = 1.0
 
 
 class Inbox:
@@ -28,6 +36,7 @@ class Inbox:
         self._coming: dict[str, asyncio.Future[bool]] = {}
         self._unsaved: list[Incoming] = []
         self._left: deque[EventId] = deque(maxlen=LEFT_TO_PROCESS_MAX)
+        self._moved = asyncio.Event()
         self._saving = False
         self._processing = False
         self._owed: set[TenantId] = set()
@@ -70,7 +79,8 @@ class Inbox:
 
     async def _save_batch(self, batch: list[Incoming]) -> None:
         try:
-            stored = await self._house.system().on_system(events.store, batch)
+            # What is known to this process does not come here: the others are taken for new.
+            stored = await self._house.system().on_system(events.store, batch, doubted=set())
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, errors.CentralUnavailable):
                 for event in batch:
@@ -84,6 +94,7 @@ class Inbox:
             self._answer(event, event_id is not None)
             if event_id is not None and not event.is_foreign:
                 self._left.append(event_id)
+        self._moved.set()
         if self._left and not self._processing:
             self._processing = True
             self._house.spawn(self._process())
@@ -111,8 +122,10 @@ class Inbox:
     async def _settle(self) -> None:
         try:
             while self._owed:
-                owed, self._owed = self._owed, set()
+                await self._until(lambda: len(self._left) < EVENTS_A_BATCH, seconds=PAUSE_SECONDS_MAX)
+                began, owed, self._owed = _now(), self._owed, set()
                 await settlement.settle(self._house, owed)
+                await asyncio.sleep(_pause(_now() - began, SETTLE_SECONDS))
         except Exception as error:
             # Owed is owed: the worker's next round finds what is left.
             self._owed.clear()
@@ -123,11 +136,32 @@ class Inbox:
     async def _process(self) -> None:
         try:
             while self._left:
+                began = _now()
                 ids = [self._left.popleft() for _ in range(min(len(self._left), EVENTS_A_BATCH))]
+                self._moved.set()
                 self._settle_soon(await events.process(self._house, ids))
+                pause = _pause(_now() - began, PROCESS_SECONDS)
+                await self._until(lambda: len(self._left) >= EVENTS_A_BATCH, seconds=pause)
         except Exception as error:
             # Stored is stored: the worker's next round finds what is left.
             self._left.clear()
             observe.note(observe.Event.LOOP_FAILED, failure=error, loop="payment_inbox")
         finally:
             self._processing = False
+
+    async def _until(self, holds: Callable[[], bool], *, seconds: float) -> None:
+        """Wait until this holds of what is left to process, at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not holds():
+                    self._moved.clear()
+                    await self._moved.wait()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _pause(worked: float, period: float) -> float:
+    """How long to gather after so many seconds of work, so that a turn takes at least a period; in seconds."""
+    return min(PAUSE_SECONDS_MAX, max(period - worked, worked))

@@ -88,7 +88,7 @@ async def postpone(db: SystemSession, event_id: Id[PaymentEvent], error: str, /)
 def _open_events(ids: Sequence[Id[PaymentEvent]]) -> sa.Select[PaymentEvent]:
     return (
         sa.select(PaymentEvent)
-        .where(PaymentEvent.id.in_(ids), PaymentEvent.state.in_(OPEN))
+        .where(PaymentEvent.id.in_(alike.even(ids)), PaymentEvent.state.in_(OPEN))
         .order_by(PaymentEvent.id)
         .with_for_update()
         .execution_options(populate_existing=True)
@@ -221,7 +221,7 @@ class _Batch:
         wanted = {ref for case in cases if case.target is None for ref in case.facts.refs}
         if not wanted:
             return
-        rows = await self._db.all(sa.select(PaymentRef).where(PaymentRef.provider_ref.in_(wanted)))
+        rows = await self._db.all(sa.select(PaymentRef).where(PaymentRef.provider_ref.in_(alike.even(sorted(wanted)))))
         known: dict[str, Target] = {row.provider_ref: (row.tenant_id, row.purchase_id) for row in rows}
         for case in cases:
             if case.target is None:
@@ -267,7 +267,7 @@ class _Batch:
             await self._db.flush()
             self._outcome.woken = await self._db.change(
                 sa.update(PaymentEvent)
-                .where(PaymentEvent.waits_for.in_(news), PaymentEvent.state == PaymentEventState.WAITING)
+                .where(PaymentEvent.waits_for.in_(alike.even(news)), PaymentEvent.state == PaymentEventState.WAITING)
                 .values(next_try_at=self._db.now)
             )
 

@@ -22,6 +22,7 @@ from actions.wallet import Cause, Credit, WalletCredited
 from base import errors, observe
 from base.ids import Id
 from db import outbox
+from db.alike import even
 from db.outbox import Event
 from db.session import PoolSession, SystemSession
 from db.tables.central.billing import (
@@ -184,13 +185,13 @@ async def _due(db: SystemSession, tenants: Sequence[TenantId], /) -> tuple[dict[
     """
     rows = await db.tuples(_owed_to(tenants))
     owing = list(dict.fromkeys(row.tenant_id for row in rows))
-    there = set(await db.all(sa.select(Tenant.id).where(Tenant.id.in_(owing), Tenant.state != TenantState.ERASED)))
+    there = {row.tenant_id for row in rows if row.state is not TenantState.ERASED}
     for tenant in owing:
         if tenant not in there:
             await park_erased(db, tenant)
-    unheard = await outbox.unheard(db, owing, (WalletCredited, PurchasePaid, PurchaseRefunded)) if owing else {}
+    unheard = await outbox.unheard(db, even(owing), (WalletCredited, PurchasePaid, PurchaseRefunded)) if owing else {}
     due = {tenant: Due([], unheard[tenant]) for tenant in owing if tenant in there}
-    for tenant, *values in rows:
+    for tenant, _, *values in rows:
         if tenant in due and len(due[tenant].owed) < OWED_MAX:
             due[tenant].owed.append(Owed(**dict(zip(_OWED, values, strict=True))))
     return due, owing[-1] if len(rows) == OWED_A_READ_MAX else None
@@ -211,14 +212,16 @@ _OWED = {
 
 
 def _owed_to(tenants: Sequence[TenantId]) -> sa.Select[*tuple[Any, ...]]:
+    several = even(tenants)
     mine = (
-        Settlement.tenant_id.in_(tenants),
+        Settlement.tenant_id.in_(several),
         Settlement.state == SettlementState.DUE,
-        Purchase.tenant_id.in_(tenants),
-        Payment.tenant_id.in_(tenants),
+        Purchase.tenant_id.in_(several),
+        Payment.tenant_id.in_(several),
     )
     return (
-        sa.select(Settlement.tenant_id, *_OWED.values())
+        sa.select(Settlement.tenant_id, Tenant.state, *_OWED.values())
+        .join(Tenant, Tenant.id == Settlement.tenant_id)
         .join(Purchase, Purchase.id == Settlement.purchase_id)
         .join(Payment, Payment.id == Settlement.payment_id)
         .where(*mine)
@@ -335,14 +338,16 @@ async def _mark(house: House, posted: Sequence[tuple[TenantId, Owed]], /) -> Non
 async def _settled(db: SystemSession, posted: Sequence[tuple[TenantId, Owed]], /) -> None:
     await db.change(
         sa.update(Settlement)
-        .where(Settlement.id.in_([each.id for _, each in posted]), Settlement.state == SettlementState.DUE)
+        .where(Settlement.id.in_(even(each.id for _, each in posted)), Settlement.state == SettlementState.DUE)
         .values(state=SettlementState.SETTLED, settled_at=db.now, error=None, tries=Settlement.tries + 1)
     )
     credited = {each.purchase_id: tenant for tenant, each in posted if each.kind is SettlementKind.CREDIT}
     if credited:
         await db.change(
             sa.update(Purchase)
-            .where(Purchase.tenant_id.in_(set(credited.values())), Purchase.id.in_(sorted(credited)))
+            .where(
+                Purchase.tenant_id.in_(even(sorted(set(credited.values())))), Purchase.id.in_(even(sorted(credited)))
+            )
             .values(tokens_credited=True)
         )
 
