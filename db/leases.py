@@ -66,7 +66,9 @@ class Leases:
     """The leased connections of one reader engine, which is in autocommit."""
 
     def __init__(self, engine: AsyncEngine, name: str, *, guard: Guard) -> None:
+        self.dialect: Dialect = engine.dialect
         self._engine = engine
+        self._sync = engine.sync_engine  # asked for its pool after each statement: the other way there is longer
         self._guard = guard
         self._counter = observe.STATEMENTS.labels(name)
         self._send = _SENDS[engine.dialect.driver]
@@ -84,6 +86,11 @@ class Leases:
         return len(self._free)
 
     @property
+    def busy(self) -> int:
+        """Statements that are waited for."""
+        return len(self._busy) + len(self._waiters)
+
+    @property
     def count(self) -> int:
         """Connections that are leased, busy or not."""
         return self._count
@@ -98,7 +105,7 @@ class Leases:
         Whatever goes wrong ends the connection. A connection that died while it lay free is replaced once.
         """
         self._guard.check(sql, values, False, permit)
-        self._counter.inc()
+        self._counter.value += 1
         lease = self._free.pop() if self._free else await self._another()
         fresh = lease.used_at == 0.0
         try:
@@ -204,7 +211,7 @@ class Leases:
 
     def _give_back(self, lease: _Lease) -> None:
         lease.used_at = now = time.monotonic()
-        if now > lease.until or lease.pool is not self._engine.pool:
+        if now > lease.until or lease.pool is not self._sync.pool:
             self._end(lease.held.close)
             return
         while self._waiters:

@@ -304,7 +304,7 @@ def live(access: Access, *, cost: int = 1, name: str | None = None) -> Callable[
     return _root("live", access, cost=cost, name=name, ability="read")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Read:
     """Which rows a field asks for; who may see them (tenant, owner) is put on by execution/fetch.py alone.
 

@@ -19,12 +19,13 @@ from sqlalchemy.engine import Dialect
 
 from db import columns
 from db.columns import Exact, Json, Line, Prose, UtcDateTime, Word
+from db.zones import Scope, Zone
 from execution import complete
 from execution.complete import INT_MAX, INT_MIN
 from execution.declare import Table
 from execution.layout import Branch, Layout
 from execution.scalars import BIG_INT_MAX
-from execution.steps import Called, Incomplete, Joined, Key, Leads, Made, Plain, Shown, Typename, View
+from execution.steps import Called, Incomplete, Joined, Key, Leads, Lookup, Made, Plain, Shown, Typename, View
 from tenancy.context import Context
 
 MOMENTS_REMEMBERED_MAX = 20_000
@@ -49,9 +50,13 @@ Emit = Callable[[Sequence[Any], Sequence[Mapping[Any, Any]], Asker], list[dict[s
 
 
 class Emitter:
-    """The generated function of a view, and its source for the curious (`atrium explain`)."""
+    """The generated function of a view, and its source for the curious (`atrium explain`).
 
-    __slots__ = ("emit", "source")
+    `lasts`: what it makes of a row follows from the row, the catalog and the request's origin, so that whoever is
+    shown the same row by the same version of the catalog is shown the same.
+    """
+
+    __slots__ = ("emit", "lasts", "source")
 
     def __init__(self, view: View, layout: Layout, *, dialect: Dialect) -> None:
         maker = _Maker(dialect)
@@ -66,6 +71,7 @@ class Emitter:
         )
         exec(compile(self.source, f"<emit {view.node.name}>", "exec"), maker.names)  # noqa: S102  (made of our own names alone)
         self.emit: Emit = maker.names["emit"]
+        self.lasts = view.node.table.scope is Scope.USER_SHARED and _lasts(view, dialect)
 
 
 def emitter(layout: Layout, views: Sequence[View], place: int, /, *, dialect: Dialect) -> Emitter:
@@ -179,6 +185,29 @@ class _Maker:
         name = f"n{len(self.names)}"
         self.names[name] = thing
         return name
+
+
+def _lasts(view: View, dialect: Dialect) -> bool:
+    """Whether the display of rows that anybody may see follows from their values, the catalog and the origin."""
+    table = view.node.table
+    # A row of SQLite's may equal one of other types, and 0.0 equals -0.0.
+    if table.zone is not Zone.CENTRAL or table.scope not in (Scope.GLOBAL, Scope.USER_SHARED):
+        return False
+    if dialect.name == "sqlite" or any(isinstance(_type(table, key), sa.Float) for key in view.keys):
+        return False
+    if dialect.name == "postgresql" and any(isinstance(_type(table, key), Json) for key in view.keys):
+        return False  # whose driver decodes it: lists are no key
+    for shown in view.shown:
+        if isinstance(shown, Made) and shown.how.takes_context and not shown.how.once:
+            return False
+        if isinstance(shown, Leads):
+            below = view.below[shown.place]
+            if isinstance(below, Joined):
+                if not _lasts(below.view, dialect):
+                    return False
+            elif not isinstance(below, Lookup) or not below.view.shared:
+                return False
+    return True
 
 
 def _at(branch: Branch, key: str) -> str:

@@ -30,7 +30,7 @@ Keys = Collection[str]
 Fetched = tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Seen:
     """As whom a table is read: its database, the guard's permit, the values of its predicates."""
 
@@ -194,6 +194,7 @@ async def _children(
         after=window.after is not None,
         owned=who.owned,
         parents=count,
+        wrapped=who.database.reader.dialect.name == "sqlite",
     )
     if count:
         # A union is made for a few sizes alone; the places too many ask for a parent that cannot be.

@@ -20,8 +20,9 @@ class Computed:
     """A value made of columns (`needs`, by the function's parameter names) in this process.
 
     It may be a Read (`one`, `the`), which is then answered as if a root field had returned it. With `once` the
-    function is called once a request, with the Context alone, and returns what takes the columns. An `awaited`
-    function is called for the different rows of a level at once, a `batched` one a single time for all of them.
+    function is called once a request, with the Context alone, and returns what takes the columns: what that answers
+    follows from them and the request's origin, so that it may be kept. An `awaited` function is called for the
+    different rows of a level at once, a `batched` one a single time for all of them.
     """
 
     function: Callable[..., Any]
@@ -55,7 +56,10 @@ def computed(function: Callable[..., object]) -> Computed:
 
 
 def computed_once(function: Callable[..., Callable[..., object]], *needs: str) -> Computed:
-    """`function(ctx)` returns what makes the value of these columns: what all rows share is done once a request."""
+    """`function(ctx)` returns what makes the value of these columns: what all rows share is done once a request.
+
+    The value hangs on nothing of the request but its origin.
+    """
     return Computed(function, needs, takes_context=True, once=True)
 
 

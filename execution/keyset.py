@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,14 +35,14 @@ class Term:
     is_moment: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Order:
     """The columns by which a list stands, the id last, so that no two rows share a place."""
 
     table: Table
     terms: tuple[Term, ...]
 
-    @property
+    @cached_property
     def keys(self) -> tuple[str, ...]:
         """What must be fetched of a row to make its cursor."""
         return tuple(term.key for term in self.terms)
@@ -92,7 +92,7 @@ def order_of(table: Table, words: tuple[str, ...]) -> Order:
     return Order(table, tuple(terms))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Window:
     """At most `first` rows, those behind the place with these values where there is one."""
 
@@ -101,8 +101,10 @@ class Window:
 
     def values(self) -> dict[str, Any]:
         """What the statement is given: one row more than asked tells whether another page follows."""
-        bound = {f"at_after_{place}": value for place, value in enumerate(self.after or ())}
-        return {"at_limit": self.first + 1, **bound}
+        bound: dict[str, Any] = {"at_limit": self.first + 1}
+        for place, value in enumerate(self.after or ()):
+            bound[f"at_after_{place}"] = value
+        return bound
 
 
 def first_of(first: int | None, most: int = FIRST_MAX) -> int:

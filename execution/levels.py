@@ -16,7 +16,7 @@ from graphql.execution.values import VariableValues
 
 from execution import fetch, functions, statements
 from execution.declare import Read, Through
-from execution.emit import emitter
+from execution.emit import Emitter, emitter
 from execution.keyset import Window
 from execution.layout import Layout, Load
 from execution.page import Displays, Stand, connection
@@ -43,14 +43,30 @@ class Levels(Sending, abc.ABC):
         """For each view one display a row."""
         if not rows:
             return [[] for _ in views]
-        dialect = self.seen(layout.root.node.table).database.reader.dialect
+        dialect = self.seen(layout.root.node.table).database.leases.dialect
         found: list[Displays] = []
         for place, loads in enumerate(layout.loads):
-            below = await self._below(loads, rows) if loads else ()
             if views[place].joins:
                 self.spend(len(rows) * views[place].joins)
-            found.append(emitter(layout, views, place, dialect=dialect).emit(rows, below, self))
+            made = emitter(layout, views, place, dialect=dialect)
+            if made.lasts:
+                found.append(await self._found_again(made, loads, rows))
+            else:
+                found.append(made.emit(rows, await self._below(loads, rows) if loads else (), self))
         return found
+
+    async def _found_again(self, made: Emitter, loads: Sequence[Load], rows: Tuples) -> Displays:
+        """Rows that were shown before are found as they were written then; the others are written."""
+        of = (made, self.ctx.origin)
+        found: list[Any] = list(map(self._catalog.written(of).get, rows))
+        new = [row for row, display in zip(rows, found, strict=True) if display is None] if None in found else []
+        below = sum(load.below.view.shared for load in loads if isinstance(load.below, Lookup))
+        self.spend((len(rows) - len(new)) * below)
+        if not new:
+            return found
+        shown = made.emit(new, await self._below(loads, new) if loads else (), self)
+        came = iter([self._catalog.write(of, row, each) for row, each in zip(new, shown, strict=True)])
+        return [next(came) if each is None else each for each in found]
 
     async def _below(self, loads: Sequence[Load], rows: Tuples) -> list[Found]:
         """What hangs below the rows, in the order of the loads. What is remembered is waited for by nobody."""
@@ -63,7 +79,7 @@ class Levels(Sending, abc.ABC):
                 waiting.append((load, starts))
             found.append(known)
         if waiting:
-            came = iter(await together([self.load(load, starts) for load, starts in waiting]))
+            came = iter(await self.together([self.load(load, starts) for load, starts in waiting]))
             found = [next(came) if each is None else each for each in found]
         return found
 
@@ -96,6 +112,15 @@ class Levels(Sending, abc.ABC):
             self.spend(len(starts))
             return await self._called(load, below, distinct)
         raise TypeError(f"nothing is loaded for {type(below).__name__}")
+
+    async def together(self, loads: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+        """All of them, at once where nobody else waits for these databases; raises the first failure after the last.
+
+        Beside others a task for each would bring nobody's answer forward, and costs what half a statement does.
+        """
+        if len(loads) == 1:
+            return [await loads[0]]
+        return await (_in_turn(loads) if self.is_busy() else _at_once(loads))
 
     # ---------------------------------------------------------------- to one row
 
@@ -287,10 +312,8 @@ def starts_of(load: Load, rows: Tuples) -> list[Any]:
     return [start for row in rows if (start := row[at]) is not None]
 
 
-async def together(loads: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """All of them at once, the last in this very task; all are waited for, then the first failure is raised."""
-    if len(loads) == 1:
-        return [await loads[0]]
+async def _at_once(loads: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """The last in this very task; all are waited for, then the first failure is raised."""
     tasks = [asyncio.create_task(load) for load in loads[:-1]]
     failure: Exception | None = None
     found: list[Any] = []
@@ -308,3 +331,21 @@ async def together(loads: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
     if failure is not None:
         raise failure
     return [*found[1:], found[0]]
+
+
+async def _in_turn(loads: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """One after the other; all are run, then the first failure is raised."""
+    failure: Exception | None = None
+    found: list[Any] = []
+    try:
+        for load in loads:
+            try:
+                found.append(await load)
+            except Exception as error:
+                failure = failure or error
+    finally:
+        for load in loads:
+            load.close()  # those that were not begun
+    if failure is not None:
+        raise failure
+    return found

@@ -14,7 +14,7 @@ from execution.shapes import decoder
 from execution.steps import Page
 from tenancy.context import Context
 
-Displays = list[dict[str, Any]]
+Displays = list[Any]  # dicts, or bytes that were made of them
 
 
 class Stand:

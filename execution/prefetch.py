@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from base import errors
+from base.ids import Cursors
 from execution import fetch, functions
 from execution.declare import NodeInfo, Through, ToOne, node_of
 from execution.keyset import Order, Window, first_of, order_of
@@ -22,6 +24,7 @@ from execution.selection import Batch, Linked, Listed, Paged, Relation, Wanted, 
 from tenancy.context import Context
 
 OBJECTS_MAX = 20_000
+CONTEXTS_KEPT_MAX = 5_000
 
 
 class Allowance:
@@ -74,7 +77,7 @@ class Paging:
         self._cursors = ctx.house.cursors
         rest = {name: value for name, value in arguments.items() if name not in ("first", "after")}
         who = fetch.seen(ctx, node.table)
-        self._context = self._cursors.context(who.of(node.table), place, order, _digest(rest))
+        self._context = _context(self._cursors, who.of(node.table), place, order, _digest(rest) if rest else "{}")
         after = arguments.get("after")
         values = None if after is None else self.order.open(after, self._cursors, self._context)
         self.window = Window(first_of(arguments.get("first"), most), values)
@@ -179,6 +182,12 @@ async def _fill_below(asker: Asker, wanted: Wanted, *, groups: dict[Any, list[Ro
             row.times = times[start]
         rows += group
     await fill(asker, wanted, rows)
+
+
+@lru_cache(maxsize=CONTEXTS_KEPT_MAX)
+def _context(cursors: Cursors, who: tuple[Any, Any], place: str, order: tuple[str, ...], rest: str, /) -> bytes:
+    """What the cursors of one list of one caller are bound to."""
+    return cursors.context(who, place, order, rest)
 
 
 def _digest(arguments: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from execution.amounts import Written
 from execution.declare import Gathered, NodeInfo, Read, node_of
 from execution.keyset import FIRST_MAX, Window
 from execution.layout import Selected
-from execution.levels import Levels, layout_of, together
+from execution.levels import Levels, layout_of
 from execution.page import Stand, connection
 from execution.sending import Journal, Tuples
 from execution.steps import AnyNode, Incomplete, Page, Payload, Plan, RootStep, View
@@ -55,7 +55,7 @@ class Run(Levels):
                 else:
                     shown[step.response] = known
             if waiting:
-                parts = await together([self._root(step) for step in waiting])
+                parts = await self.together([self._root(step) for step in waiting])
                 shown |= {step.response: part for step, part in zip(waiting, parts, strict=True)}
         if len(plan.roots) == 1 == len(shown):
             return shown

@@ -28,7 +28,7 @@ Make = Callable[..., statements.Select]
 Given = tuple[Any, ...]  # what it is made of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Sent:
     """A statement of this request and what came of it."""
 
@@ -78,11 +78,12 @@ class Sending:
         table, after = node.table, window.after is not None
         count = next((size for size in statements.PARENT_COUNTS if size >= len(parents)), 0)
         where, owned = (*node.where, *how.where), self.seen(table).owned
-        if self.seen(table).database.reader.dialect.name == "postgresql":
+        kind = self.seen(table).database.leases.dialect.name
+        if kind == "postgresql":
             named = {**window.values(), statements.EVERY: tuple(parents)}
             shape = (table, how.child_key, what, how.order, where, after, owned)
             return await self.send(table, statements.children_lateral, shape, named)
-        arguments = (table, how.child_key, what, how.order, where, after, owned, count)
+        arguments = (table, how.child_key, what, how.order, where, after, owned, count, kind == "sqlite")
         if count:
             nobody = -1 if isinstance(parents[0], int) else ""
             padded = parents + [nobody] * (count - len(parents))
@@ -112,12 +113,13 @@ class Sending:
 
         Raises PoolUnavailable, CentralUnavailable or TimedOut where the database does not answer.
         """
-        who = self.seen(table)
+        who = self._seen.get(table) or self.seen(table)
         database = who.database
+        leases = database.leases
         named = {**who.values, **values}
-        text, given = TEXTS.of(database.reader.dialect, make, arguments, named=named, where=where)
+        text, given = TEXTS.of(leases.dialect, make, arguments, named=named, where=where)
         ready = text.values(named, given)
-        lasts = text.is_timeless and snapshot.is_everybodys(table) and database.leases.is_open(text.sql)
+        lasts = text.is_timeless and snapshot.is_everybodys(table) and leases.is_open(text.sql)
         self._is_lasting &= lasts
         if lasts and (known := self._catalog.answer(text.sql, ready)) is not None:
             return known
@@ -126,7 +128,7 @@ class Sending:
                 raise before
             return before
         try:
-            rows = await database.leases.read(text.sql, ready, who.permit)
+            rows = await leases.read(text.sql, ready, who.permit)
         except Exception as error:
             told = faults.told(error, name=database.name, zone=database.zone)
             self.journal.sent.append(Sent(table, text, ready, told))
@@ -147,6 +149,12 @@ class Sending:
             if pool:
                 self._pool = found
         return found
+
+    def is_busy(self) -> bool:
+        """Whether others wait for the databases that this request may ask."""
+        databases, route = self.ctx.house.sessions.databases, self.ctx.route
+        pool = None if route is None else databases.pools.get(route.pool)
+        return databases.central.leases.busy > 0 or (pool is not None and pool.leases.busy > 0)
 
     def prefix(self, table: Table) -> str:
         """What stands before the key in the global ids of a table's rows."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,15 +36,21 @@ Segment = tuple[str | int | None, bool, Any]
 class Text:
     """One compiled statement. `values` takes what the statement binds by name, and the conditions' values in order."""
 
-    __slots__ = ("_segments", "is_timeless", "sql")
+    __slots__ = ("_named", "_segments", "is_timeless", "sql")
 
     def __init__(self, sql: str, segments: Sequence[Segment]) -> None:
         self.sql = sql
         self.is_timeless = not any(name is None and called for name, called, _ in segments)
         self._segments = tuple(segments)
+        # Two names and more, each bound as it is: picked in one go.
+        names = [name for name, whole, process in segments if isinstance(name, str) and not whole and process is None]
+        self._named = itemgetter(*names) if len(names) == len(segments) > 1 else None
 
     def values(self, named: Mapping[str, Any], given: Sequence[Any] = ()) -> tuple[Any, ...]:
         """The positional values, as the driver takes them."""
+        if self._named is not None:
+            picked: tuple[Any, ...] = self._named(named)
+            return picked
         found: list[Any] = []
         for name, whole, process in self._segments:
             if name is None:
@@ -78,19 +85,11 @@ class Texts:
         where: Conditions = (),
     ) -> tuple[Text, Sequence[Any]]:
         """The text of `make(*arguments)` with conditions, and the conditions' values; `named` has lists in full."""
-        keys, given = _shape_of(where)
+        keys, given = _shape_of(where) if where else ((), ())
         values = [bind.effective_value for bind in given]
         count = len(named[IDS]) if IDS in named else 0
-        lengths = tuple(len(value) if isinstance(value, list) else -1 for value in values)
-        shape = (
-            dialect.name,
-            dialect.driver,
-            make,
-            arguments,
-            count,
-            lengths,
-            keys,
-        )
+        lengths = tuple([len(value) if isinstance(value, list) else -1 for value in values])
+        shape = (dialect.name, dialect.driver, make, arguments, count, lengths, keys)
         known = keys is not None
         text = self._kept.get(shape) if known else None
         if text is None:
@@ -112,7 +111,7 @@ class Texts:
 
 
 @lru_cache(maxsize=CONDITIONS_KEPT_MAX)
-def _shape_of(where: Conditions) -> tuple[tuple[Any, ...] | None, list[sa.BindParameter[Any]]]:
+def _shape_of(where: Conditions) -> tuple[tuple[Any, ...] | None, Sequence[sa.BindParameter[Any]]]:
     """The shape of conditions without their values (None where SQLAlchemy has none), and the binds of their values."""
     keys = [condition._generate_cache_key() for condition in where]  # noqa: SLF001  (SQLAlchemy's own key of a shape)
     given = [bind for key in keys if key is not None for bind in key.bindparams]

@@ -2,7 +2,8 @@
 
 A notice "catalog" drops all of it, in the writer's own process at once and in every other within a second; what was
 read before the notice and comes back after it is put into the version that is gone. A few seconds are the most that
-anything is kept, for whoever writes without telling. Nothing of a tenant is ever here.
+anything is kept, for whoever writes without telling. Rows that anybody may see but tenants write (the gallery's) are
+read each time; only how a row looks is remembered, by all of its values. Nothing that is a tenant's own is ever here.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
+
+import orjson
 
 from base.bus import Bus, Notice
 from db.zones import Scope
@@ -21,6 +24,8 @@ VERSION_SECONDS_MAX = 5.0
 ANSWERS_MAX = 2_000
 ROWS_MAX = 50_000
 DISPLAYS_MAX = 100_000
+WRITTEN_MAX = 10_000
+WRITTEN_BYTES_MAX = 1_000
 TOPICS = ("catalog", "reset")
 
 Tuples = Sequence[Sequence[Any]]
@@ -29,7 +34,7 @@ Tuples = Sequence[Sequence[Any]]
 class Version:
     """The catalog as it was between two changes, as far as anybody asked."""
 
-    __slots__ = ("_answers", "_displays", "_displays_count", "_rows", "born")
+    __slots__ = ("_answers", "_displays", "_displays_count", "_rows", "_written", "_written_count", "born")
 
     def __init__(self) -> None:
         self.born = time.monotonic()
@@ -37,6 +42,8 @@ class Version:
         self._rows = 0
         self._displays: dict[object, dict[Any, Any]] = {}
         self._displays_count = 0
+        self._written: dict[object, dict[Any, orjson.Fragment]] = {}
+        self._written_count = 0
 
     def answer(self, sql: str, values: tuple[Any, ...]) -> Tuples | None:
         """The rows of a statement, or None where nobody asked it yet."""
@@ -61,6 +68,22 @@ class Version:
         if self._displays_count > DISPLAYS_MAX:
             self._displays = {}
             self._displays_count = 0
+
+    def written(self, of: object) -> dict[Any, orjson.Fragment]:
+        """The rows of a view as they were written, by their values."""
+        return self._written.setdefault(of, {})
+
+    def write(self, of: object, row: Any, display: object) -> orjson.Fragment:
+        """A row's display as bytes; remembered, where it is not long. Raises what orjson does."""
+        text = orjson.dumps(display)
+        made = orjson.Fragment(text)
+        if len(text) <= WRITTEN_BYTES_MAX:
+            if self._written_count >= WRITTEN_MAX:
+                self._written = {}
+                self._written_count = 0
+            self._written_count += 1
+            self.written(of)[row] = made
+        return made
 
 
 class Catalog:

@@ -49,7 +49,7 @@ async def videos(
     order_by: Annotated[VideoOrder | None, Doc("In which order; null: NEWEST.")] = VideoOrder.NEWEST,
 ) -> Connection[Video]:
     """The caller's videos, newest first unless told otherwise."""
-    where = await _fits(ctx, filter or VideoFilter())
+    where = () if filter is None else await _fits(ctx, filter)
     return page(Video, first=first, after=after, where=where, order=ORDERS[order_by or VideoOrder.NEWEST])
 
 

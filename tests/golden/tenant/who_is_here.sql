@@ -3,11 +3,10 @@ FROM domains
 WHERE domains.tenant_id IN (%s) ORDER BY domains.tenant_id, domains.host
  LIMIT %s;
 
-SELECT of_0.at_parent, of_0.id, of_0.name
-FROM (SELECT personal_access_tokens.user_id AS at_parent, personal_access_tokens.id AS id, personal_access_tokens.name AS name
+SELECT personal_access_tokens.user_id AS at_parent, personal_access_tokens.id, personal_access_tokens.name
 FROM personal_access_tokens
 WHERE personal_access_tokens.user_id = %s AND personal_access_tokens.user_id = %s ORDER BY personal_access_tokens.id DESC
- LIMIT %s) AS of_0;
+ LIMIT %s;
 
 SELECT tenants.id
 FROM tenants
