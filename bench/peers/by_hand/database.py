@@ -20,10 +20,10 @@ GALLERY = (
     "WHERE listed = 1 ORDER BY published_at DESC, id DESC LIMIT %s"
 )
 _OF_ONE_EFFECT = (
-    f"SELECT * FROM (SELECT effect_id, id, title, tags, output_key, published_at FROM {CENTRAL}.gallery_videos "
-    "WHERE effect_id = %s AND listed = 1 ORDER BY published_at DESC, id DESC LIMIT %s) AS of_{place}"
+    f"(SELECT effect_id, id, title, tags, output_key, published_at FROM {CENTRAL}.gallery_videos "
+    "WHERE effect_id = %s AND listed = 1 ORDER BY published_at DESC, id DESC LIMIT %s)"
 )
-OF_EFFECTS = " UNION ALL ".join(_OF_ONE_EFFECT.replace("{place}", str(place)) for place in range(EFFECTS_A_PAGE))
+OF_EFFECTS = " UNION ALL ".join([_OF_ONE_EFFECT] * EFFECTS_A_PAGE)
 VIEWER = f"SELECT name FROM {CENTRAL}.users WHERE id = %s"
 
 

@@ -111,11 +111,9 @@ export async function galleryByWindow (keys, first, host) {
 
 // Atrium's statement: an index walk for each parent.
 export async function galleryByUnion (keys, first, host) {
-  const one = place => `SELECT * FROM (SELECT ${EXHIBIT} FROM gallery_videos
-    WHERE effect_id = ? AND listed = 1 ${NEWEST} LIMIT ?) AS of_${place}`
-  const rows = await execute(
-    keys.map((_, place) => one(place)).join(' UNION ALL '), keys.flatMap(key => [key, String(first + 1)])
-  )
+  const one = `(SELECT ${EXHIBIT} FROM gallery_videos
+    WHERE effect_id = ? AND listed = 1 ${NEWEST} LIMIT ?)`
+  const rows = await execute(keys.map(() => one).join(' UNION ALL '), keys.flatMap(key => [key, String(first + 1)]))
   return grouped(rows, host)
 }
 
