@@ -34,7 +34,8 @@ def doctor() -> None:
         found = commands.run(_look(settings, told))
     wrong = sum(_show(one) for one in found)
     if wrong:
-        commands.fail(f"{wrong} things are wrong. What to do stands beside each; then: atrium doctor")
+        many = "1 thing is" if wrong == 1 else f"{wrong} things are"
+        commands.fail(f"{many} wrong. What to do stands beside each; then: atrium doctor")
     commands.say("All is well.")
 
 

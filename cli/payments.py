@@ -177,7 +177,7 @@ def _run(doing: Callable[[House], Awaitable[Any]]) -> Any:
     try:
         return commands.run(commands.within(doing))
     except ProviderError as error:
-        commands.fail(f"The payment provider: {error}")
+        commands.fail(f"The payment provider: {error}. Next: atrium doctor")
 
 
 def _person(reason: str | None) -> Person:

@@ -185,6 +185,8 @@ def _told(error: stripe.StripeError, path: str) -> ProviderError:
     code, parameter = str(error.code or ""), str(getattr(error, "param", None) or "")
     if isinstance(error, (stripe.AuthenticationError, stripe.PermissionError)):
         return NotSetUp(f"{said} (is ATRIUM_STRIPE_SECRET_KEY right?)")
+    if isinstance(error, stripe.APIConnectionError):
+        return Unanswered(f"{path}: it cannot be reached, or did not answer")
     if error.http_status == 404:
         return Missing(said, code=code, parameter=parameter)
     if isinstance(error, (stripe.InvalidRequestError, stripe.CardError, stripe.IdempotencyError)):

@@ -14,7 +14,7 @@ import inspect
 import multiprocessing
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -54,7 +54,9 @@ def load(module: str) -> None:
     _FORKS.set_forkserver_preload(_LOADED)
 
 
-async def each_kill(settings: Settings, story: Story, *facts: object, works_between: bool = True) -> AsyncIterator[int]:
+async def each_kill(
+    settings: Settings, story: Story, *facts: object, works_between: bool = True
+) -> AsyncGenerator[int, None]:
     """Tell the story again and again, each time killed one step later; yields after each kill, ends when it was told.
 
     The last telling, which nobody interrupts, is yielded as 0. Where nothing of a story that lasts happens between its

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -56,7 +57,7 @@ async def until(holds):
 
 def heard(receiver, secret):
     """Id → event of all that came in, each verified as a receiver would; one that came again says the same."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for _, headers, body in receiver.requests:
         event = Verifier(secret).verify(body, headers)
         assert headers["webhook-id"] == event["event_id"]
