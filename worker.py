@@ -44,6 +44,12 @@ LOOPS = (Loop("timers", TIMER_SECONDS, ring_timers), Loop("clean", CLEAN_SECONDS
 TOKENS_USED = Loop("tokens_used", USED_SECONDS, write_used)
 
 
+async def tell(house: House, stop: asyncio.Event) -> None:
+    """What only tells the metrics of a process, for one that serves without a worker, until `stop` is set."""
+    telling = [loop for loop in handlers.LOOPS.values() if loop.tells]
+    await asyncio.gather(*(repeat(house, loop, stop, at_once=False) for loop in telling))
+
+
 async def run(house: House, stop: asyncio.Event) -> None:
     """Work until `stop` is set; then leases are given back and nothing is left half told."""
     handlers.load(actions)
@@ -55,8 +61,10 @@ async def run(house: House, stop: asyncio.Event) -> None:
             group.create_task(repeat(house, loop, stop), name=f"loop:{loop.name}")
 
 
-async def repeat(house: House, loop: Loop, stop: asyncio.Event) -> None:
+async def repeat(house: House, loop: Loop, stop: asyncio.Event, *, at_once: bool = True) -> None:
     """Run a loop's function, then again `seconds` after it began, or at once where it took longer, until `stop`."""
+    if not at_once:
+        await leases.until(stop, seconds=loop.seconds)
     while not stop.is_set():
         began = time.monotonic()
         try:

@@ -5,6 +5,7 @@ No event carries an access token, a password, a user's text or another tenant's 
 
 import enum
 import logging
+import math
 import sys
 import time
 from collections import Counter
@@ -83,6 +84,11 @@ WEBHOOKS = Count(
 )
 MONEY = Gauge("atrium_money", "Rows of money by table and state.", ["table", "state"], registry=REGISTRY)
 UNSETTLED_SECONDS = Gauge("atrium_unsettled_seconds", "Age of the oldest settlement that is due.", registry=REGISTRY)
+PAYMENT_EVENT_SECONDS = Gauge(
+    "atrium_payment_event_seconds", "How long ago the payment provider's newest event came.", registry=REGISTRY
+)
+for _age in (UNSETTLED_SECONDS, PAYMENT_EVENT_SECONDS):
+    _age.set(math.nan)  # until it was looked: 0 would say that all is well
 WORK = Count("atrium_work", "Leased work finished, by kind and outcome.", ["kind", "outcome"], registry=REGISTRY)
 
 

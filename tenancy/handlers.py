@@ -51,11 +51,15 @@ class Handler:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """Something the worker does every `seconds` while it lives, from its start on."""
+    """Something the worker does every `seconds` while it lives, from its start on.
+
+    What only `tells` the metrics of its process is done by one that serves without a worker, too.
+    """
 
     name: str
     seconds: float
     run: Run
+    tells: bool = False
 
 
 HANDLERS: dict[str, Handler] = {}
@@ -100,16 +104,17 @@ def handles(
     return declare
 
 
-def every(seconds: float, name: str) -> Callable[[Run], Run]:
+def every(seconds: float, name: str, *, tells: bool = False) -> Callable[[Run], Run]:
     """Declare a loop: `async def sweep(house) -> object`; one that fails is told and runs again at its next time.
 
-    Every worker of the deployment runs it, so it takes its work by conditional updates.
+    Every worker of the deployment runs it, so it takes its work by conditional updates. `tells`: it changes nothing
+    but what `/metrics` of its process says, so every process that serves runs it.
     """
 
     def declare(run: Run) -> Run:
         if name in LOOPS:
             raise ValueError(f"There is a loop {name!r} already.")
-        LOOPS[name] = Loop(name, seconds, run)
+        LOOPS[name] = Loop(name, seconds, run, tells)
         return run
 
     return declare

@@ -1,18 +1,20 @@
-"""What must hold of money between central and the pools: for doctor, for `/metrics`, and for tests that kill."""
+"""What must hold of money between central and the pools: for doctor, and for tests that kill."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from base import observe
+from actions.billing.counting import OPEN_EVENTS
 from db.session import PoolSession, SystemSession
 from db.tables.central.billing import (
     PaymentEvent,
     PaymentEventState,
     Purchase,
+    Resolution,
     Settlement,
     SettlementKind,
     SettlementState,
@@ -22,14 +24,10 @@ from db.zones import TenantId
 from outside.stripe_api import Payments
 from tenancy.checks import Finding, of_house, of_tenant
 from tenancy.context import Context, House
-from tenancy.handlers import every
 
-COUNT_SECONDS = 15
 LATE_SECONDS_MAX = 600
 SHOWN_MAX = 10
 LISTED_MAX = 3
-OPEN_EVENTS = (PaymentEventState.STORED, PaymentEventState.WAITING, PaymentEventState.FAILED)
-OPEN_SETTLEMENTS = (SettlementState.DUE, SettlementState.PARKED)
 WORKER = "is a worker running (atrium worker)? settlements.error says what failed"
 BOUGHT = (TokenTransactionKind.PURCHASE, TokenTransactionKind.SUBSCRIPTION, TokenTransactionKind.REFUND)
 
@@ -39,31 +37,47 @@ async def money_is_settled(house: House) -> list[Finding]:
     """No wallet waits for what was paid, and what waits for a person is told with the command that ends it."""
     late, parked = await house.system().on_system(_unsettled)
     found = []
-    if late:
-        oldest = late[0]
+    if late.rows:
+        oldest = late.rows[0]
         found.append(
             Finding(
-                f"{len(late)} settlements have been due for more than ten minutes, the oldest since "
+                f"{late.count} settlements have been due for more than ten minutes, the oldest since "
                 f"{oldest.created_at:%Y-%m-%d %H:%M} ({oldest.tenant_id}: {oldest.error or 'not tried'})",
                 WORKER,
             )
         )
-    return found + [
-        Finding(
-            f"{row.tenant_id}: {row.tokens} tokens of purchase {row.purchase_id:x} wait for a person "
-            f"({row.reason.name.lower()}) since {row.created_at:%Y-%m-%d %H:%M}",
-            f"atrium payments resolve {row.id:x} --credit|--refund|--close REASON",
+    for row in parked.rows:
+        since = " (its refund was asked for, and has not gone out)" if row.resolution is Resolution.REFUND else ""
+        found.append(
+            Finding(
+                f"{row.tenant_id}: {row.tokens} tokens of purchase {row.purchase_id:x} wait for a person "
+                f"({row.reason.name.lower()}) since {row.created_at:%Y-%m-%d %H:%M}{since}",
+                f"atrium payments resolve {row.id:x} --credit|--refund|--close REASON",
+            )
         )
-        for row in parked
-    ]
+    if parked.count > len(parked.rows):
+        more = f"{parked.count - len(parked.rows)} more settlements wait for a person"
+        found.append(Finding(more, "decide about those above: the next are then shown"))
+    return found
 
 
-async def _unsettled(db: SystemSession, /) -> tuple[Sequence[Settlement], Sequence[Settlement]]:
+@dataclass(frozen=True, slots=True)
+class _Some:
+    """The oldest of some settlements, and how many there are of them."""
+
+    rows: Sequence[Settlement]
+    count: int
+
+
+async def _unsettled(db: SystemSession, /) -> tuple[_Some, _Some]:
     before = db.now - timedelta(seconds=LATE_SECONDS_MAX)
-    rows = sa.select(Settlement).order_by(Settlement.id)
-    due = rows.where(Settlement.state == SettlementState.DUE, Settlement.created_at < before).limit(1_000)
-    parked = rows.where(Settlement.state == SettlementState.PARKED).limit(SHOWN_MAX)
-    return await db.all(due), await db.all(parked)
+    late = sa.and_(Settlement.state == SettlementState.DUE, Settlement.created_at < before)
+    return await _some(db, late, 1), await _some(db, Settlement.state == SettlementState.PARKED, SHOWN_MAX)
+
+
+async def _some(db: SystemSession, which: sa.ColumnElement[bool], shown: int, /) -> _Some:
+    count = await db.first(sa.select(sa.func.count()).select_from(Settlement).where(which))
+    return _Some(await db.all(sa.select(Settlement).where(which).order_by(Settlement.id).limit(shown)), int(count or 0))
 
 
 @of_house("payment events processed")
@@ -137,25 +151,3 @@ async def _settled(db: SystemSession, tenant: TenantId, /) -> tuple[dict[str, bo
     paid = sa.and_(Purchase.tenant_id == tenant, Purchase.earned_by.is_not(None), Purchase.tokens > 0)
     left = await db.all(sa.select(Purchase.id).where(paid, Purchase.id.not_in(written)))
     return known, [f"{each:x}" for each in left]
-
-
-@every(COUNT_SECONDS, "money_counts")
-async def count_money(house: House) -> None:
-    """Tell `/metrics` what is not at its end."""
-    counts, oldest = await house.system().on_system(_open)
-    for table, states in (("payment_events", OPEN_EVENTS), ("settlements", OPEN_SETTLEMENTS)):
-        for state in states:
-            observe.MONEY.labels(table, state.name).set(counts.get((table, state.name), 0))
-    observe.UNSETTLED_SECONDS.set(oldest)
-
-
-async def _open(db: SystemSession, /) -> tuple[dict[tuple[str, str], int], float]:
-    counts: dict[tuple[str, str], int] = {}
-    for table, states in ((PaymentEvent, OPEN_EVENTS), (Settlement, OPEN_SETTLEMENTS)):
-        rows = await db.tuples(
-            sa.select(table.state, sa.func.count()).where(table.state.in_(states)).group_by(table.state)
-        )
-        counts |= {(table.__tablename__, state.name): int(count) for state, count in rows}
-    due = sa.select(Settlement.created_at).where(Settlement.state == SettlementState.DUE)
-    first = await db.first(due.order_by(Settlement.next_try_at, Settlement.id))
-    return counts, 0.0 if first is None else (db.now - first).total_seconds()

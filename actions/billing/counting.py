@@ -7,8 +7,10 @@ them at a time; what the house alone knows is counted at once.
 from __future__ import annotations
 
 import enum
+import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -54,9 +56,12 @@ OF_HOUSE: tuple[tuple[Column, type[enum.Enum]], ...] = (
     (Settlement.state, SettlementState),
     (ProviderOrder.state, OrderState),
 )
+OPEN_EVENTS = (PaymentEventState.STORED, PaymentEventState.WAITING, PaymentEventState.FAILED)
+OPEN_SETTLEMENTS = (SettlementState.DUE, SettlementState.PARKED)
 TENANTS_A_PAGE = 500
-# Every row is met, so this is done seldom; what is not at its end is counted by its index far more often (checks.py).
+# Every row is met, so all are counted seldom; what is not at its end is counted by its index far more often.
 COUNT_SECONDS = 600
+OPEN_SECONDS = 15
 
 Counts = Counter[tuple[str, str]]
 
@@ -83,13 +88,52 @@ async def money_is_counted(house: House) -> list[Finding]:
     return found
 
 
-@every(COUNT_SECONDS, "money_by_state")
-async def count_money(house: House) -> None:
-    """Tell `/metrics` the same; a state that a table has left is 0."""
+@every(OPEN_SECONDS, "money_open", tells=True)
+async def count_open(house: House) -> None:
+    """Tell `/metrics` what is not at its end, how long the oldest of it waits, and how old the newest event is."""
+    found = await house.system().on_system(_open)
+    for table, states in ((PaymentEvent, OPEN_EVENTS), (Settlement, OPEN_SETTLEMENTS)):
+        for state in states:
+            observe.MONEY.labels(table.__tablename__, state.name).set(found.counts[table.__tablename__, state.name])
+    observe.UNSETTLED_SECONDS.set(found.unsettled_seconds)
+    observe.PAYMENT_EVENT_SECONDS.set(found.newest_event_seconds)
+
+
+@every(COUNT_SECONDS, "money_by_state", tells=True)
+async def count_by_state(house: House) -> None:
+    """Tell `/metrics` of every state; one that a table has left is 0."""
     counts = await by_state(house)
     for column, states in (*OF_TENANTS, *OF_HOUSE):
         for state in states:
             observe.MONEY.labels(_table(column), state.name).set(counts[_table(column), state.name])
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """What is not at its end, by (table, state); ages are in seconds, `newest_event_seconds` NaN before the first."""
+
+    counts: Counts
+    unsettled_seconds: float
+    newest_event_seconds: float
+
+
+async def _open(db: SystemSession, /) -> _Open:
+    counts: Counts = Counter()
+    for column, states in ((PaymentEvent.state, OPEN_EVENTS), (Settlement.state, OPEN_SETTLEMENTS)):
+        _add(
+            counts,
+            column,
+            await db.tuples(sa.select(column, sa.func.count()).where(column.in_(states)).group_by(column)),
+        )
+    # The oldest by its id: what is tried again later stands last by its next try.
+    first = sa.select(sa.func.min(Settlement.id)).where(Settlement.state == SettlementState.DUE).scalar_subquery()
+    oldest = await db.first(sa.select(Settlement.created_at).where(Settlement.id == first))
+    newest = await db.first(sa.select(sa.func.max(PaymentEvent.created_at)))
+    return _Open(
+        counts,
+        unsettled_seconds=0.0 if oldest is None else (db.now - oldest).total_seconds(),
+        newest_event_seconds=math.nan if newest is None else (db.now - newest).total_seconds(),
+    )
 
 
 async def _of_house(db: SystemSession, /) -> Counts:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
-from actions.billing import checks
+from actions.billing import checks, counting, processing
+from base import observe
 from db.tables.central.billing import PaymentEvent, PaymentEventState, Purchase, Settlement, SettlementState
 from tenancy import checks as asked
+from tenancy import handlers
+from tests import serving
+from tests.actions import shop as goods
 from tests.actions import till
 from tests.world import on_every_engine
 
@@ -97,3 +102,74 @@ async def test_an_event_that_is_left_lying_is_told(shop, credited):
         assert [f"are {state.name} for more than ten minutes" in each for each in await wrong(shop)] == (
             [True] if is_wrong else []
         )
+
+
+@pytest.fixture
+async def owed(shop, provider):
+    """Two purchases that are paid for and not yet posted, the first of them five hours ago, tried again later."""
+    alice = await shop.tenant("alice")
+    for slug in ("first", "second"):
+        _, session = await till.bought(shop, alice, slug=slug)
+        provider.pay(session)
+    await shop.house.system().on_system(processing.process, await till.stored(shop.house, provider.events()), {})
+    first, _ = await till.settlements(shop.house)
+    before, later = await moment(shop, ago=timedelta(hours=5)), await moment(shop, ago=-timedelta(days=1))
+    assert await change(shop, Settlement, Settlement.id == first.id, created_at=before, next_try_at=later)
+    return alice
+
+
+def gauge(name) -> float:
+    """What `/metrics` of this process says."""
+    (found,) = [line for line in observe.metrics().decode().splitlines() if line.startswith(f"{name} ")]
+    return float(found.split()[1])
+
+
+@on_every_engine
+async def test_the_oldest_that_is_due_is_told_also_when_it_is_tried_later_than_others(shop, owed):
+    del owed
+    await counting.count_open(shop.house)
+    assert 18_000 <= gauge("atrium_unsettled_seconds") < 18_600
+    assert 0 <= gauge("atrium_payment_event_seconds") < 600
+    assert observe.MONEY.labels("settlements", "DUE")._value.get() == 2
+    newest = await moment(shop, ago=timedelta(hours=3))
+    assert await change(shop, PaymentEvent, PaymentEvent.created_at > newest, created_at=newest)
+    await counting.count_open(shop.house)
+    assert 10_800 <= gauge("atrium_payment_event_seconds") < 11_400
+
+
+async def test_a_process_that_serves_without_a_worker_tells_of_money_too(shop, owed, monkeypatch):
+    del owed
+    for name in ("money_open", "money_by_state"):
+        loop = handlers.LOOPS[name]
+        monkeypatch.setitem(handlers.LOOPS, name, handlers.Loop(name, 0.1, loop.run, loop.tells))
+    observe.UNSETTLED_SECONDS.set(-1)
+    observe.MONEY.clear()
+    async with serving.serving(shop) as client, asyncio.timeout(120):
+        while True:
+            told = (await client.request("GET", "/metrics")).text
+            if 'atrium_money{state="PAID",table="purchases"} 2.0' in told and "atrium_unsettled_seconds 18" in told:
+                break
+            await asyncio.sleep(0.1)
+
+
+async def test_of_many_that_wait_for_a_person_the_number_is_told(shop, provider, monkeypatch):
+    monkeypatch.setattr(checks, "SHOWN_MAX", 2)
+    alice = await shop.tenant("alice")
+    for number in range(4):
+        _, session = await till.bought(shop, alice, slug=f"p{number}")
+        provider.pay(session)
+    told = provider.events()
+    for event in told:
+        thing = event["data"]["object"]
+        for name in ("amount_total", "amount_received", "amount_captured", "amount"):
+            if thing.get(name) == 1_000:
+                thing[name] = 900
+    await till.tell(shop.house, told)
+    found = await checks.money_is_settled(shop.house)
+    assert [each.what for each in found][2:] == ["2 more settlements wait for a person"]
+    assert all("--credit|--refund|--close" in each.do for each in found[:2])
+    before = await moment(shop, ago=LATE)
+    assert await change(shop, Settlement, Settlement.id > 0, state=SettlementState.DUE, created_at=before)
+    (late,) = await checks.money_is_settled(shop.house)
+    assert late.what.startswith("4 settlements have been due for more than ten minutes")
+    assert [each.status.name for each in await goods.purchases(shop, alice)] == ["PENDING"] * 4
