@@ -138,7 +138,6 @@ def _charge(event: _Event, thing: Thing) -> Facts:
     refs = tuple(each for each in (name, intent) if each is not None)
     is_paid = status == "succeeded" and thing.get("captured", True) is True
     embedded = thing.get("refunds")
-    listed = embedded.get("data") if isinstance(embedded, Mapping) else None
     return Facts(
         mark=marks.read(thing.get("metadata")),
         refs=refs,
@@ -156,7 +155,7 @@ def _charge(event: _Event, thing: Thing) -> Facts:
             at=_moment(thing.get("created")) or event.at,
             failure=_failure(thing),
         ),
-        refunds=tuple(_one_refund(each) for each in listed if isinstance(each, Mapping)) if listed else (),
+        refunds=refunds_of(embedded) if isinstance(embedded, Mapping) else (),
         refunded_cents=_number(thing, "amount_refunded") if event.type == "charge.refunded" else None,
     )
 
@@ -167,7 +166,7 @@ def _refund(_event: _Event, thing: Thing) -> Facts:
 
 def refunds_of(listed: Thing) -> tuple[Refunded, ...]:
     """The refunds of the provider's list of them. Raises Unreadable."""
-    return tuple(_one_refund(each) for each in listed.get("data", ()) if isinstance(each, Mapping))
+    return tuple(_one_refund(each) for each in _listed(listed) if isinstance(each, Mapping))
 
 
 def _one_refund(thing: Thing) -> Refunded:
@@ -247,7 +246,7 @@ def _payments_of(invoice: Thing) -> tuple[str, ...]:
     """The intents and charges that paid an invoice, in either shape."""
     found = [_ref(invoice.get("payment_intent")), _ref(invoice.get("charge"))]
     payments = invoice.get("payments")
-    for each in payments.get("data", ()) if isinstance(payments, Mapping) else ():
+    for each in _listed(payments) if isinstance(payments, Mapping) else ():
         paid = each.get("payment") if isinstance(each, Mapping) else None
         if isinstance(paid, Mapping):
             found += [_ref(paid.get("payment_intent")), _ref(paid.get("charge"))]
@@ -303,6 +302,14 @@ def _number(thing: Thing, name: str) -> int:
     value = thing.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**53:
         raise Unreadable(f"no {name}")
+    return value
+
+
+def _listed(thing: Thing) -> list[object]:
+    """What one of the provider's lists holds."""
+    value = thing.get("data")
+    if not isinstance(value, list):
+        raise Unreadable("a list without its data")
     return value
 
 

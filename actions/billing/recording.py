@@ -49,7 +49,9 @@ def lacks_refunds(book: Book, facts: Facts, /) -> bool:
     paid = book.by_refs(facts.refs)
     if paid is None or facts.refunded_cents is None:
         return False
-    return facts.refunded_cents > sum(each.amount_cents for each in book.refunds.values() if each.payment_id == paid.id)
+    # The provider's sum leaves out what failed, which went back to nobody.
+    counted = (each for each in book.refunds.values() if each.payment_id == paid.id and each.status in states.COUNTED)
+    return facts.refunded_cents > sum(each.amount_cents for each in counted)
 
 
 def _session(db: SystemSession, book: Book, seen: Paged, /) -> None:

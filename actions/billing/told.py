@@ -30,7 +30,7 @@ class PurchasePaid(Event):
 class PurchaseRefunded(Event):
     """Money of a purchase went back, by a refund or a dispute, and `tokens` of it were taken from the wallet.
 
-    `refunded_cents` is all that went back of it so far, in minor units.
+    `refunded_cents` is all that is gone of it now, by refunds and disputes together, in minor units.
     """
 
     type: ClassVar[str] = "purchase.refunded"

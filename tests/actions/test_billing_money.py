@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import re
 
 import pytest
+import sqlalchemy as sa
 
-from actions import wallet
+from actions import billing, wallet, webhooks_out
 from actions.billing import events, resolving, settlement
 from db.tables.central.billing import PaymentStatus, PurchaseStatus, Resolution
+from db.tables.pool.webhooks_out import WebhookDelivery
+from outside import egress
+from outside.egress import Egress
 from tests.actions import shop as goods
 from tests.actions import till
 from tests.world import on_every_engine
@@ -273,6 +278,68 @@ async def test_any_order_with_duplicates_ends_the_same(shop, provider):
         assert (await till.purchase(shop, alice, purchase_id)).status is PurchaseStatus.PARTIALLY_REFUNDED
     assert await till.funds(shop, alice) == (6 * 75, 0)
     assert all(each.clawed_target == 25 for each in await goods.payments(shop, alice))
+
+
+@on_every_engine
+async def test_an_endpoint_is_told_all_that_is_gone_by_refunds_and_disputes_together(shop, provider):
+    shop.house.services[Egress] = egress.client(egress.parse_allow("127.0.0.0/8:*"))
+    alice = await shop.tenant("alice")
+    await webhooks_out.create_webhook(await shop.of(alice), "http://127.0.0.1:9/hook", ["purchase.refunded"])
+    _, session = await till.bought(shop, alice)
+    provider.pay(session)
+    intent = provider.intent_of(session)["id"]
+    await till.tell(shop.house, provider.events())
+    seen = []
+    for act in (lambda: provider.refund(intent, 250), lambda: provider.dispute(intent, amount=600)):
+        before = len(provider.events())
+        act()
+        await till.tell(shop.house, provider.events()[before:])
+        await asyncio.gather(*shop.house.tasks)
+        rows = await (await shop.system(alice.tenant_id)).on_pool(_deliveries)
+        told = json.loads(rows[-1].body)["data"]
+        seen.append((told["tokens"], told["refunded_cents"]))
+    assert seen == [(25, 250), (60, 850)]
+
+
+async def _deliveries(db, /):
+    return list(await db.all(sa.select(WebhookDelivery).order_by(WebhookDelivery.id)))
+
+
+@on_every_engine
+async def test_a_refund_after_a_failed_one_is_found_by_the_charges_sum_alone(shop, provider):
+    alice = await shop.tenant("alice")
+    purchase_id, session = await till.bought(shop, alice)
+    provider.pay(session)
+    intent = provider.intent_of(session)["id"]
+    provider.fail_refund(provider.refund(intent, 500)["id"])
+    await till.tell(shop.house, provider.events())
+    assert await till.funds(shop, alice) == (100, 0)
+    before = len(provider.events())
+    provider.refund(intent, 500)
+    told = [each for each in provider.events()[before:] if each["type"] == "charge.refunded"]
+    assert len(told) == 1
+    await till.tell(shop.house, told)
+    assert await till.funds(shop, alice) == (50, 0)
+    assert (await till.purchase(shop, alice, purchase_id)).status is PurchaseStatus.PARTIALLY_REFUNDED
+
+
+@pytest.mark.parametrize("odd", [None, 7, "x", {}])
+async def test_an_event_with_an_odd_list_has_its_object_asked_for(shop, provider, odd):
+    alice, tier = await shop.tenant("alice"), await goods.tier(shop, tokens=500)
+    _, session = await till.bought(shop, alice)
+    provider.pay(session)
+    begun = await billing.start_plan(await shop.of(alice), tier, idempotency_key=None, **goods.BACK)
+    provider.pay(goods.session_at(provider, begun.url))
+    told = provider.events("charge.succeeded", "invoice.paid", "checkout.session.completed")
+    for event in told:
+        thing = event["data"]["object"]
+        if event["type"] == "charge.succeeded":
+            thing["refunds"] = {"object": "list", "data": odd}
+        if event["type"] == "invoice.paid":
+            thing["payments"] = {"object": "list", "data": odd}
+    await till.tell(shop.house, told)
+    assert "FAILED" not in await till.event_states(shop.house)
+    assert await till.funds(shop, alice) == (600, 0)
 
 
 @on_every_engine

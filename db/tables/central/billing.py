@@ -109,11 +109,10 @@ class PaymentEventState(enum.Enum):
 
 
 class SettlementKind(enum.Enum):
-    """What a settlement does to the wallet: the purchase's tokens, a change of what is clawed back, a correction."""
+    """What a settlement does to the wallet: the purchase's tokens, or a change of what is clawed back."""
 
     CREDIT = "CREDIT"
     CLAW_BACK = "CLAW_BACK"
-    ADJUST = "ADJUST"
 
 
 class SettlementState(enum.Enum):
@@ -126,13 +125,15 @@ class SettlementState(enum.Enum):
 
 
 class ParkReason(enum.Enum):
-    """Why tokens are not credited without a person; NONE where they are."""
+    """Why tokens are not credited without a person; NONE where they are.
+
+    Money of another mode, account or deployment is not among them: its events are FOREIGN, and no purchase is theirs.
+    """
 
     NONE = "NONE"
     AMOUNT = "AMOUNT"
     ERASED = "ERASED"
     PAID_TWICE = "PAID_TWICE"
-    FOREIGN = "FOREIGN"
 
 
 class Resolution(enum.Enum):
