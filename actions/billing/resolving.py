@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from actions.billing import book as books
+from actions.billing import orders
 from base import errors
 from base.ids import Id
 from db.session import SystemSession
@@ -19,8 +20,9 @@ async def resolve(
 ) -> TenantId:
     """Let a parked settlement be due, or close it; the tenant whose wallet may then be owed something.
 
-    REFUND only closes it: whoever calls gives the money back at the provider. Raises NotFound, Conflict (not parked,
-    or the tenant is gone and cannot be credited).
+    With REFUND it stays PARKED until all of its payment's money is on its way back, which whoever calls asks the
+    provider for; where the provider says no, or the refund fails later, it waits for a person again. Raises NotFound,
+    Conflict (not parked, its refund is on its way, or the tenant is gone and cannot be credited).
     """
     found = await db.first(sa.select(Settlement).where(Settlement.id == settlement_id))
     if found is None:
@@ -29,14 +31,16 @@ async def resolve(
     row = next(each for each in book.settlements if each.id == settlement_id)
     if row.state is not SettlementState.PARKED:
         raise errors.Conflict(f"This settlement is {row.state.name}: only a PARKED one is resolved.", "settlement")
+    paid = book.payment(row.payment_id)
+    if how is not Resolution.REFUND and await orders.open_of(db, paid.name) is not None:
+        raise errors.Conflict("A refund of this payment is on its way: decide when it is answered.", "settlement")
     if how is Resolution.CREDIT:
         if row.reason is ParkReason.ERASED or book.is_closed:
             raise errors.Conflict("This tenant is gone: give the money back, or close it.", "settlement")
-        paid = book.payment(row.payment_id)
         paid.tokens_earned = row.tokens
         book.earned_by = book.earned_by or paid.id
         row.state, row.next_try_at = SettlementState.DUE, db.now
-    else:
+    elif how is Resolution.CLOSE:
         row.state = SettlementState.CLOSED
     row.resolution, row.resolved_at = how, db.now
     row.resolved_by, row.resolved_why = who[:200], why[:WORDS_MAX]

@@ -16,6 +16,7 @@ from db.tables.central.billing import (
     RefundStatus,
     SessionPayment,
     SessionStatus,
+    SettlementState,
 )
 
 COUNTED = (RefundStatus.PENDING, RefundStatus.SUCCEEDED)
@@ -118,6 +119,12 @@ def of_purchase(
     if sessions or is_abandoned:
         return PurchaseStatus.CANCELED
     return PurchaseStatus.PENDING
+
+
+def of_given_back(payment: Payment) -> SettlementState:
+    """What a person chose to give the money of is over once all of it is gone, and open again where it comes back."""
+    is_gone = payment.refunded + payment.withdrawn >= payment.cents
+    return SettlementState.CLOSED if is_gone else SettlementState.PARKED
 
 
 def clawed_target(payment: Payment) -> int:
