@@ -24,7 +24,8 @@ Resolve = Callable[[str, int], Awaitable[Iterable[str]]]
 PORTS = frozenset({80, 443})
 LOOKUP_SECONDS_MAX = 5.0
 ADDRESSES_MAX = 20
-CONNECTIONS_MAX = 50
+# More than all endpoints that are sent to at once may hold: silent ones do not keep others waiting.
+CONNECTIONS_MAX = 100
 ANSWER_BYTES_HEAD_MAX = 4_096
 BODY_BYTES_MAX = 1_048_576
 # What `is_global` of Python 3.11–3.13 lets through although nobody's public server is there.
@@ -37,6 +38,8 @@ NEVER: tuple[Network, ...] = tuple(
 )  # fmt: skip
 # IPv6 prefixes with an IPv4 address inside, and the bit at which it starts.
 EMBEDS = ((IPv6Network("64:ff9b::/96"), 96), (IPv6Network("2002::/16"), 16))
+# Bits 64 to 95 of an ISATAP address, under any prefix; the IPv4 address that it is tunnelled to follows.
+ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})
 
 
 class EgressRefused(Exception):
@@ -86,6 +89,8 @@ def public(text: str) -> bool:
         for network, at in EMBEDS:
             if address in network:
                 return public(str(IPv4Address((int(address) >> (96 - at)) & 0xFFFF_FFFF)))
+        if (int(address) >> 32) & 0xFFFF_FFFF in ISATAP and not public(str(IPv4Address(int(address) & 0xFFFF_FFFF))):
+            return False
     private = address.is_multicast or address.is_reserved or address.is_private or not address.is_global
     return not private and not any(address in network for network in NEVER if network.version == address.version)
 
@@ -148,6 +153,8 @@ class Checked(httpcore.AsyncNetworkBackend):
             raise EgressFailed(f"{host} has no address") from None
         # One private answer refuses the name: who mixes them means no good.
         if not addresses or not all(permitted(address, port, allow=self._allow) for address in addresses):
+            if port not in PORTS:
+                raise EgressRefused(f"{host}:{port} has a port that is not open to the outside: 443 is, and 80")
             raise EgressRefused(f"{host}:{port} is not a public address")
         if in_the_clear and not all(named(address, port, allow=self._allow) for address in addresses):
             raise EgressRefused(f"{host}:{port} is asked in the clear: use https")
@@ -196,14 +203,25 @@ class Egress:
         port = target.port or (80 if in_the_clear else 443)
         await self._checked.checked(target.host.decode("ascii"), port, in_the_clear=in_the_clear)
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_seconds: float = 10.0) -> Answer:
+    async def post(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout_seconds: float = 10.0,
+        as_checked: bool = False,
+    ) -> Answer:
         """POST once and read the answer's head. A redirect is an answer like any other, never followed.
 
-        Raises EgressRefused (nothing was sent) and EgressFailed (it may have arrived).
+        `as_checked`: what `check` asks of an address holds still; a name that has become public is not sent to
+        in the clear. Raises EgressRefused (nothing was sent) and EgressFailed (it may have arrived).
         """
         if len(body) > BODY_BYTES_MAX:
             raise EgressRefused("the body is too large")
         target = _target(url)
+        if as_checked and target.scheme == b"http":
+            await self.check(url)
         try:
             async with (
                 asyncio.timeout(timeout_seconds),
@@ -216,6 +234,8 @@ class Egress:
 
 def _target(url: str) -> httpcore.URL:
     """A web address: http or https with a host, no user and no odd characters. Raises EgressRefused."""
+    if not url.isascii():
+        raise EgressRefused("that is no web address: give a name with other letters in its xn-- form")
     try:
         if any(character <= " " or character in "\\\x7f" for character in url):
             raise ValueError(url)

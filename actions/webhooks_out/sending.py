@@ -187,7 +187,9 @@ async def _send(ctx: Context, to: Endpoint, due: Due) -> Attempt:
     began = time.monotonic()
     status, answer, error = None, None, None
     try:
-        got = await ctx.house.service(Egress).post(to.url, headers=headers, body=body, timeout_seconds=SEND_SECONDS_MAX)
+        got = await ctx.house.service(Egress).post(
+            to.url, headers=headers, body=body, timeout_seconds=SEND_SECONDS_MAX, as_checked=True
+        )
         status, answer = got.status, _readable(got.body_head)
     except (EgressRefused, EgressFailed) as failure:
         error = str(failure)[:300]

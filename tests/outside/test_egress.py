@@ -24,7 +24,8 @@ NEVER_PUBLIC = [
     "192.0.0.192", "192.88.99.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "0.0.0.0", "198.18.0.1", "192.0.2.1",
     "::", "::1", "::127.0.0.1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:7f00:1", "fe80::1",
     "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "fec0::1", "ff02::1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe",
-    "64:ff9b:1::1", "2002:7f00:1::", "2002:a9fe:a9fe::", "2001::1", "2001:db8::1", "3fff::1", "5f00::1",
+    "64:ff9b:1::1", "2a00:1450:4001::5efe:a00:1", "2a00:1450:4001::200:5efe:7f00:1",
+    "2002:7f00:1::", "2002:a9fe:a9fe::", "2001::1", "2001:db8::1", "3fff::1", "5f00::1",
 ]  # fmt: skip
 
 
@@ -88,7 +89,8 @@ async def test_a_name_that_leads_inside_is_refused(address):
         assert nowhere.asked == []
 
 
-@pytest.mark.parametrize("address", [PUBLIC, "1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"])
+@pytest.mark.parametrize("address", [PUBLIC, "1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101",
+                                     "2a00:1450:4001::5efe:101:101"])  # fmt: skip
 def test_public_addresses_are_public(address):
     assert egress.public(address)
 
@@ -119,9 +121,32 @@ async def test_a_rebinding_name_is_looked_up_once_and_connected_to_as_checked():
 async def test_a_public_address_is_reached_on_web_ports_alone(port):
     async with egress.client(resolver=Names([PUBLIC])) as client:
         nowhere = to_nowhere(client)
-        with pytest.raises(EgressRefused):
+        with pytest.raises(EgressRefused, match=f"name.example:{port} has a port that is not open to the outside"):
             await post(client, f"http://name.example:{port}/")
         assert nowhere.asked == []
+
+
+async def test_a_name_that_became_public_is_no_longer_sent_to_in_the_clear():
+    async with receiving() as receiver:
+        allow = egress.parse_allow("127.0.0.0/8:*,93.184.215.0/24:443")
+        async with egress.client(allow, resolver=Names(["127.0.0.1"])) as client:
+            url = f"http://worker.internal:{receiver.port}/"
+            answer = await client.post(url, headers={}, body=b"", as_checked=True)
+            assert answer.status == 200
+        async with egress.client(allow, resolver=Names([PUBLIC])) as client:
+            nowhere = to_nowhere(client)
+            with pytest.raises(EgressRefused, match="in the clear: use https"):
+                await client.post("http://worker.internal/", headers={}, body=b"", as_checked=True)
+            with pytest.raises(EgressFailed):
+                await client.post("https://worker.internal/", headers={}, body=b"", as_checked=True)
+            assert nowhere.asked == [(PUBLIC, 443)]
+
+
+async def test_an_international_name_is_told_in_which_form_it_is_given():
+    async with egress.client(resolver=Names([PUBLIC])) as client:
+        with pytest.raises(EgressRefused, match="xn--"):
+            await client.check("https://bücher.example/")
+        await client.check("https://xn--bcher-kva.example/")
 
 
 async def test_the_next_address_is_tried_where_one_does_not_answer():
