@@ -212,11 +212,11 @@ def _moment(text: str) -> datetime:
         if text[:-1].isdecimal() and text[-1:] in AGO and len(text) < 8:
             return now - timedelta(seconds=int(text[:-1]) * AGO[text[-1]])
         found = datetime.fromisoformat(text)
+        found = found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         commands.fail(
             "--since must be a moment (2026-01-31T12:00Z) or how long ago (90m, 12h, 3d).", code=commands.MISUSED
         )
-    found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
     return min(found, now)
 
 
