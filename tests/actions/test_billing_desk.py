@@ -248,7 +248,7 @@ async def test_how_money_stands_is_told_in_numbers_over_all_tenants(shop, provid
     assert [each.id for each in now.unsettled] == [number]
     assert now.last_received_at is not None
     # The same as metrics and by doctor, and by no statement that names nobody.
-    await counting.count_money(shop.house)
+    await counting.count_by_state(shop.house)
     told = observe.metrics().decode()
     assert 'atrium_money{state="PENDING",table="purchases"} 5.0' in told
     assert 'atrium_money{state="REFUNDED",table="payments"} 0.0' in told
