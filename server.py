@@ -19,6 +19,7 @@ from base.settings import Settings
 from db.health import Health
 from execution import library
 from execution.endpoint import Endpoint
+from execution.exchange import Exchange
 from execution.explorer import SERVED_UNDER, Explorer
 from execution.live import Live
 from outside import files_local, services
@@ -28,7 +29,7 @@ from tenancy import handlers, probes
 from tenancy.context import Context
 from tenancy.head import Heads
 from tenancy.house import close_house, open_house
-from tenancy.middleware import GRAPHQL_PATH, Front
+from tenancy.middleware import GRAPHQL_PATH, Front, tell
 from tenancy.origins import Origins
 from webhooks import stripe_in
 
@@ -64,6 +65,22 @@ class Application:
         if not isinstance(store, files_local.LocalStore):
             return []
         return [*files_local.routes(store, cors=origins.allows, host=_host_of_links)]
+
+    def at_once(self, exchange: Exchange) -> bool:
+        """Answer a request for which nobody has to be waited, without a task; False, and nothing done, for others."""
+        scope = exchange.scope
+        if scope["path"] != GRAPHQL_PATH or scope["method"] != "POST":
+            return False
+        try:
+            body = self._endpoint.known(exchange) if self._front.known(scope) else None
+        except Exception:
+            # What is wrong is met again, and told, on the way that every other request takes.
+            return False
+        if body is None:
+            return False
+        self._endpoint.put(exchange, body)
+        tell(scope, scope["state"]["seen"])
+        return True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._front(scope, receive, send)

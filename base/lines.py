@@ -29,14 +29,15 @@ class Lines:
         self._bytes = 0  # of what is kept or just being written
         self._lost = 0
         self._is_closed = False
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._any, self._hurry = threading.Event(), threading.Event()
         # A daemon: a reader who reads no more must not keep the process from ending.
         threading.Thread(target=self._run, name="lines", daemon=True).start()
 
     def put(self, line: bytes, *, at_once: bool = False) -> None:
         """Have a line written, with its end: at once, or with others within 50 ms. Never waits."""
-        with self._changed:
+        with self._lock:
             if self._bytes + len(line) > BYTES_MAX:
                 self._lost += 1
                 return

@@ -75,6 +75,11 @@ class Documents:
         _KNOWN.value += 1
         return _fit(found)
 
+    def peek(self, text: str) -> Document | None:
+        """The same, counted by whoever uses it; None also for a text that is refused."""
+        found = self._kept.get(text)
+        return found if isinstance(found, Document) else None
+
     async def read(self, text: str, address: str, then: Then | None = None) -> Document:
         """The document, read on the planning thread where it is new. Raises Unfit, RateLimited.
 

@@ -23,6 +23,7 @@ from execution.exchange import EXCHANGE, Exchange
 from execution.library import Executor
 from execution.plans import Plans
 from execution.request import Asked
+from execution.whole import Whole, Wholes
 from tenancy import answers
 from tenancy.context import Context
 from tenancy.head import Head
@@ -39,7 +40,44 @@ class Endpoint:
 
     def __init__(self, executor: Executor, origins: Origins) -> None:
         self._plans = Plans(executor)
+        self._wholes = Wholes()
         self._origins = origins
+
+    def known(self, exchange: Exchange) -> bytes | None:
+        """The body of a POST's answer, where nobody has to be waited for; None, and nothing done, otherwise.
+
+        Raises Denial.
+        """
+        state = exchange.scope["state"]
+        head: Head = state["head"]
+        context: Context = state["context"]
+        if head.media is None or not request.is_plain(head):
+            return None
+        whole = self._wholes.get(exchange.body, context) or self._made_whole(exchange, context)
+        if whole is None or not whole.paid(context):
+            return None
+        if whole.operation_name is not None:
+            state["seen"].name(whole.operation_name)
+        return whole.body
+
+    def _made_whole(self, exchange: Exchange, context: Context) -> Whole | None:
+        asked = request.known(exchange)
+        if asked is None:
+            return None
+        exchange.scope["state"]["asked"] = asked
+        if asked.tells_cost or _may_write(asked):
+            return None
+        whole = self._plans.whole(context, asked.query, variables=asked.variables, operation_name=asked.operation_name)
+        if whole is not None:
+            self._wholes.keep(exchange.body, whole)
+        return whole
+
+    def put(self, exchange: Exchange, body: bytes) -> None:
+        """Send what was known."""
+        state = exchange.scope["state"]
+        seen: Seen = state["seen"]
+        OK.inc()
+        exchange.put(200, _ended(seen, state["head"], 200), body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method: str = scope["method"]
@@ -72,10 +110,8 @@ class Endpoint:
         else:
             status, body = _status(result, media), _body(result, seen.request_id)
             (ERROR if result.errors else OK).inc()
-        observe.REQUEST_SECONDS.observe(time.perf_counter() - seen.began)
-        seen.status = status
         exchange: Exchange = scope["extensions"][EXCHANGE]
-        await exchange.answer(status, b"%bx-request-id: %b\r\n" % (head.lines, seen.request_id.encode()), body)
+        await exchange.answer(status, _ended(seen, head, status), body)
 
     async def _answer(self, scope: Scope, asked: Asked, *, seen: Seen) -> bytes | ExecutionResult:
         """Run the operation; bytes are a good answer's whole body. Raises Refused (405 for a mutation by GET), Gone."""
@@ -93,8 +129,7 @@ class Endpoint:
         return await within(doing, seconds=EXECUTION_SECONDS_MAX, on_hang_up=watch) or _timed_out()
 
     async def _kind(self, context: Context, asked: Asked) -> OperationType:
-        # The keyword is in the text of whatever is not a query, so that most requests look nothing up twice.
-        if "mutation" in asked.query or "subscription" in asked.query:
+        if _may_write(asked):
             with contextlib.suppress(Unfit):
                 document = await self._plans.document(
                     context, asked.query, variables=asked.variables, operation_name=asked.operation_name
@@ -109,6 +144,18 @@ class Endpoint:
         headers = [(b"allow", b"GET, POST, OPTIONS"), (b"content-length", b"0"), *own]
         await send({"type": "http.response.start", "status": 204, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
+
+
+def _may_write(asked: Asked) -> bool:
+    # The keyword is in the text of whatever is not a query, so that most requests look nothing up twice.
+    return "mutation" in asked.query or "subscription" in asked.query
+
+
+def _ended(seen: Seen, head: Head, status: int) -> bytes:
+    """Count the time that an answer took; its headers."""
+    observe.REQUEST_SECONDS.observe(time.perf_counter() - seen.began)
+    seen.status = status
+    return b"%bx-request-id: %b\r\n" % (head.lines, seen.request_id.encode())
 
 
 async def _discard(receive: Receive) -> None:

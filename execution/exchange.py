@@ -95,12 +95,20 @@ class Exchange:
         body, self.body, self._is_new = self.body, b"", False
         return body
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the request is there, and an answer to it would go out at once."""
+        return not (self.more_body or self.disconnected or self._flow.write_paused or self._transport.is_closing())
+
     async def answer(self, status: int, lines: bytes, body: bytes) -> None:
         """Send an answer as a whole. `lines` are its headers but for the length, each with its end."""
         if self._flow.write_paused and not self.disconnected:
             await self._flow.drain()
-        if self.disconnected:
-            return
+        if not self.disconnected:
+            self.put(status, lines, body)
+
+    def put(self, status: int, lines: bytes, body: bytes) -> None:
+        """The same to somebody who is known to be there."""
         self._is_started = True
         ends = b"" if self.keep_alive else b"connection: close\r\n"
         self._transport.write(

@@ -28,8 +28,9 @@ from execution.partial import Partial
 from execution.plan import Planner
 from execution.response import began
 from execution.run import Run
-from execution.steps import Incomplete, Plan, Ready, Unplannable
+from execution.steps import Incomplete, Plan, Ready, RootStep, Unplannable
 from execution.variables import NONE, Variables
+from execution.whole import Whole
 from tenancy.budgets import COST_OF_REFUSAL
 from tenancy.context import Context
 
@@ -89,6 +90,40 @@ class Plans:
             return said[:-1] + b',"extensions":' + orjson.dumps(told) + b"}"
         said.extensions = told
         return said
+
+    def whole(
+        self, ctx: Context, query: str, *, variables: dict[str, Any] | None = None, operation_name: str | None = None
+    ) -> Whole | None:
+        """The same body where all of it is known already, and is the same for everybody; None otherwise.
+
+        Nothing is charged. Raises Denial.
+        """
+        document = self._documents.peek(query)
+        if document is None:
+            return None
+        ready = document.ready.get(operation_name)
+        if ready is None:
+            found = self._asked(document, variables, operation_name)
+            if found is None or found[2] not in document.plans:
+                return None
+            ready = Ready(document.plans[found[2]], found[1], document.costs[found[2]])
+        plan = ready.plan
+        if plan is None or plan.kind == "mutation" or not all(step.is_everybodys for step in plan.steps):
+            return None
+        body, run, data = plan.body, None, None
+        if body is None:
+            run = Run(ctx, ready.values)
+            data = _kept(run, plan)
+            if data is None:
+                return None
+            body = b'{"data":' + orjson.dumps(data) + b"}"
+        return Whole(
+            body=body,
+            operation_name=operation_name,
+            accesses=tuple(step.call.root.access for step in plan.steps),
+            requested=ready.cost.requested(ready.values),
+            actual=ready.cost.actual(ready.values, data, None if run is None else run.written),
+        )
 
     async def subscribe(
         self,
@@ -253,6 +288,19 @@ class Plans:
             return Planner(self._executor.schema, document.ast, operation, variables=values, tick=tick).plan(), cost
         except (Unplannable, GraphQLError):
             return None, cost
+
+
+def _kept(run: Run, plan: Plan) -> dict[str, Any] | None:
+    """The answer's data, its fields in the document's order, where each is kept for everybody; None otherwise."""
+    shown: dict[str, Any] = {}
+    for each in plan.roots:
+        if isinstance(each, RootStep):
+            shown[each.response] = kept = run._kept(each)  # noqa: SLF001  (a run of our own)
+            if kept is None:
+                return None
+        else:
+            shown[each[0]] = each[1]
+    return shown
 
 
 def denied(denial: errors.Denial) -> ExecutionResult:

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope
 from base import errors
 from execution.bounds import Gone, within
 from execution.exchange import EXCHANGE, Exchange
-from tenancy.answers import JSON, bad
+from tenancy.answers import JSON, Refused, bad
 from tenancy.head import Head
 
 BODY_BYTES_MAX = 1024 * 1024
@@ -59,11 +59,27 @@ def _kind(told: dict[str, Any], name: str, kind: type, says: str, /) -> Any:
     return value
 
 
+def is_plain(head: Head) -> bool:
+    """Whether the headers of a POST say that its body is JSON, as it is, and below the limit."""
+    return head.content_type == JSON and not head.content_encoding and len(head.content_length) <= SMALL_DIGITS
+
+
+def known(exchange: Exchange) -> Asked | None:
+    """The request of a POST whose body is there as a whole; None for one that is to be refused."""
+    try:
+        return Asked.of(orjson.loads(exchange.body))
+    except (orjson.JSONDecodeError, RecursionError, Refused):
+        return None
+
+
 async def read(scope: Scope, receive: Receive, head: Head) -> Asked:
     """The request of a GET or POST. Raises Refused (400, 413, 415), TimedOut (408), Gone."""
+    asked: Asked | None = scope["state"].get("asked")
+    if asked is not None:
+        return asked
     if scope["method"] == "GET":
         return _of_query_string(scope["query_string"])
-    if head.content_type != JSON or head.content_encoding or len(head.content_length) > SMALL_DIGITS:
+    if not is_plain(head):
         _check(head)
     exchange: Exchange = scope["extensions"][EXCHANGE]
     body = exchange.whole_body()

@@ -9,7 +9,7 @@ import asyncio
 import gc
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from socket import socket
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import unquote
@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import multiprocess
 
 from base import errors
+from execution import repeated
 from execution.exchange import EXCHANGE, Exchange
 from execution.planning import SWITCH_SECONDS
 from tenancy.answers import No
@@ -36,6 +37,7 @@ FRAMES_QUEUED_MAX = 16
 PING_SECONDS = 20.0
 # New objects between two looks for circles; an answer of 1,000 rows makes some thousands, and no circles.
 GC_THRESHOLD = 50_000
+Headers = Sequence[tuple[bytes, bytes]]
 ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 TOO_LARGE = No(431, errors.BadUserInput.code, "The request's headers are too large or too many.")
@@ -51,6 +53,14 @@ class Leaving(Protocol):
 
     async def leave(self) -> None:
         """Say goodbye to those who would stay; called when nobody is accepted any more."""
+
+
+@runtime_checkable
+class Prompt(Protocol):
+    """An app that answers, without a task, what it need not wait for anybody to answer."""
+
+    def at_once(self, exchange: Exchange) -> bool:
+        """Whether a request that is there as a whole has been answered; if not, the app is called with it."""
 
 
 class Connection(HttpToolsProtocol):
@@ -69,24 +79,63 @@ class Connection(HttpToolsProtocol):
     _read_bytes = 0
     _head_bytes = 0
     _in_head = True
+    # Nothing of a request was read since the last one was complete.
+    _is_between = True
+    _begun = 0
+    _unserved: Exchange | None = None
+    _prompt: Prompt | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._prompt = self.app if isinstance(self.app, Prompt) else None
         self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
-        self._read_bytes = len(data)
+        known = repeated.known(data) if self._is_between else None
+        if known is not None:
+            self._stop_waiting()
+            self._again(*known)
+        else:
+            self._parse(data)
+        exchange, self._unserved = self._unserved, None
+        # A request that came in one read is mostly known to the app as well.
+        if exchange is not None and not (
+            self._prompt is not None and exchange.is_whole and self._prompt.at_once(exchange)
+        ):
+            self._start(exchange)
+
+    def _again(self, parsed: repeated.Parsed, body: bytes) -> None:
+        """A whole request whose head was parsed before."""
+        self.scope = self._scoped("POST", "1.1", parsed.path, parsed.raw_path, parsed.query_string, parsed.headers)
+        self.expect_100_continue = False
+        exchange = self._begin(keeps=True)
+        exchange.body, exchange.more_body = body, False
+        exchange.tell()
+
+    def _parse(self, data: bytes) -> None:
+        was_between, self._begun, self._read_bytes = self._is_between, 0, len(data)
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
+        exchange = self.cycle
+        if was_between and self._is_between and self._begun == 1 and exchange is not None:
+            self._remember(exchange, data)
         if self._in_head and not self.transport.is_closing():
             if self._head_bytes > HEADER_BYTES_MAX:
                 self._say(TOO_LARGE)
             else:
                 self._wait_for_head()
 
+    def _remember(self, exchange: Exchange, data: bytes) -> None:
+        """Keep the head of what was one whole request, where the same bytes would be the same request again."""
+        is_plain = exchange.keep_alive and not exchange.waits_for_100 and exchange.scope is self.scope
+        if is_plain and self.scope["method"] == "POST" and data.endswith(repeated.END + exchange.body):
+            repeated.remember(data, self.scope, self.headers)
+
     def on_message_begin(self) -> None:
         self._in_head, self._head_bytes = True, 0
+        self._is_between = False
+        self._begun += 1
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -100,23 +149,30 @@ class Connection(HttpToolsProtocol):
         parser, version = self.parser, self.parser.get_http_version()
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
-        self.scope = {
+        method = parser.get_method().decode("ascii")
+        path = unquote(path) if "%" in path else path
+        self.scope = self._scoped(method, version, path, url.path, url.query or b"", self.headers)
+        if not (parser.should_upgrade() and self._should_upgrade()):
+            self._begin(keeps=version != "1.0" and parser.should_keep_alive())
+
+    def _scoped(
+        self, method: str, version: str, path: str, raw_path: bytes, query: bytes, headers: Headers, /
+    ) -> dict[str, Any]:
+        return {
             "type": "http",
             "asgi": ASGI,
             "http_version": version,
-            "method": parser.get_method().decode("ascii"),
+            "method": method,
             "scheme": self.scheme,
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": url.path,
-            "query_string": url.query or b"",
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
             "root_path": "",
-            "headers": self.headers,
+            "headers": headers,
             "client": self.client,
             "server": self.server,
             "state": self.app_state.copy(),
         }
-        if not (parser.should_upgrade() and self._should_upgrade()):
-            self._begin(keeps=version != "1.0" and parser.should_keep_alive())
 
     def _is_too_large(self) -> bool:
         if len(self.headers) > HEADERS_MAX:
@@ -126,7 +182,7 @@ class Connection(HttpToolsProtocol):
             return False
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEADER_BYTES_MAX
 
-    def _begin(self, *, keeps: bool) -> None:
+    def _begin(self, *, keeps: bool) -> Exchange:
         before = self.cycle
         exchange = Exchange(self.scope, self.transport, self.flow, ended=self.on_response_complete)
         exchange.keep_alive = keeps
@@ -134,11 +190,12 @@ class Connection(HttpToolsProtocol):
         self.scope["extensions"] = {EXCHANGE: exchange}
         self.cycle = exchange
         if before is None or before.response_complete:
-            self._start(exchange)
+            self._unserved = exchange
         else:
             # It came before the answer to the one ahead of it was sent.
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))
+        return exchange
 
     def _start(self, exchange: Exchange) -> None:
         task = self.loop.create_task(exchange.run(self.app))
@@ -155,6 +212,7 @@ class Connection(HttpToolsProtocol):
         exchange.tell()
 
     def on_message_complete(self) -> None:
+        self._is_between = True
         exchange = self.cycle
         if exchange is not None and not exchange.response_complete:
             exchange.more_body = False

@@ -118,6 +118,9 @@ class Budgets:
         Raises CostLimitExceeded for one that is dearer than any may be (which costs 1), and RateLimited, with the
         seconds to wait, when a bucket has less; nothing is taken then.
         """
+        charge = self.charge_known(ctx, cost)
+        if charge is not None:
+            return charge
         fits = cost <= self._limit
         takes = cost if fits else COST_OF_REFUSAL
         now = int(self._clock())
@@ -140,6 +143,26 @@ class Budgets:
             raise self._too_dear(charge)
         _REQUESTED.inc(cost)
         return charge
+
+    def charge_known(self, ctx: Context, cost: int) -> Charge | None:
+        """The same where there is enough and nobody has to be asked; None, and nothing taken, otherwise."""
+        if cost > self._limit:
+            return None
+        now = int(self._clock())
+        kind, who = self._own(ctx)
+        own = kind.of(who, now)
+        taken = [(kind.budget, own)]
+        if not self._has(kind, own, takes=cost, now=now):
+            return None
+        if ctx.route is not None:
+            theirs = self._tenants.of(str(ctx.route.tenant_id), now)
+            if not self._has(self._tenants, theirs, takes=cost, now=now):
+                return None
+            theirs.left -= cost
+            taken.append((self._tenants.budget, theirs))
+        own.left -= cost
+        _REQUESTED.value += cost
+        return Charge(cost, self._limit, taken)
 
     def spend(self, ctx: Context, cost: int) -> None:
         """Take for what has been answered already, an event of a stream: as much as is there."""
@@ -164,6 +187,13 @@ class Budgets:
             return self._viewers, str(ctx.viewer.user_id)
         # Outside workers hold a secret of the house, but many of them may stand behind one address.
         return self._viewers if ctx.is_worker else self._addresses, hosts.network(ctx.address)
+
+    def _has(self, buckets: Buckets, bucket: Bucket, /, *, takes: int, now: int) -> bool:
+        if self._slices is None:
+            buckets.refill(bucket, now)
+        elif now >= bucket.held_until:
+            return False
+        return bucket.left >= takes
 
     async def _take(
         self, charge: Charge, buckets: Buckets, who: str, /, *, bucket: Bucket, takes: int, now: int

@@ -75,14 +75,28 @@ class Directory:
         if self._running:
             await asyncio.wait(set(self._running), timeout=CLOSE_SECONDS_MAX)
 
-    async def _look(self, key: str) -> Route | None:
+    def known(self, host: str) -> Route | None:
+        """The route behind a host that is known here; None where somebody has to be asked, or nobody has it."""
+        return self._known(f"host:{host}")
+
+    def _known(self, key: str) -> Route | None:
         entry = self._entries.get(key)
         now = time.monotonic()
-        if entry is not None and entry.until > now:
+        if entry is None or entry.until <= now or entry.route is None:
+            return None
+        self._entries.move_to_end(key)
+        if entry.until - now < AHEAD_SECONDS:
+            self._begin(key)
+        return entry.route
+
+    async def _look(self, key: str) -> Route | None:
+        route = self._known(key)
+        if route is not None:
+            return route
+        entry = self._entries.get(key)
+        if entry is not None and entry.until > time.monotonic():
             self._entries.move_to_end(key)
-            if entry.route is not None and entry.until - now < AHEAD_SECONDS:
-                self._begin(key)
-            return entry.route
+            return None
         return await asyncio.shield(self._begin(key))
 
     def _begin(self, key: str) -> asyncio.Task[Route | None]:

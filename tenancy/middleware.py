@@ -25,6 +25,8 @@ WEBHOOKS = "/webhooks/"
 # A path may hold a signature: only what it begins with is ever written down.
 ROOMS = frozenset({"graphql", "explorer", "uploads", "files", "healthz", "readyz", "metrics", "webhooks"})
 OPERATION_CHARACTERS_MAX = 100
+Caller = tuple[Viewer | None, bool]
+NOBODY: Caller = (None, False)
 STARTS = frozenset({"http.response.start", "websocket.http.response.start"})
 
 
@@ -52,13 +54,26 @@ class Front:
         self._app = app
         self._heads = heads
 
+    def known(self, scope: Scope) -> bool:
+        """Put into the state of a request to `/graphql` what is known of it; whether that is all."""
+        state, head = scope["state"], self._heads.of(scope)
+        seen = Seen(new_request_id(), time.perf_counter())
+        state["seen"], state["head"] = seen, head
+        context = _known_context(state["house"], head, seen=seen)
+        if context is None:
+            return False
+        state["context"] = context
+        return True
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        seen = Seen(new_request_id(), time.perf_counter())
-        state, head = scope["state"], self._heads.of(scope)
-        state["seen"], state["head"] = seen, head
+        state = scope["state"]
+        if "seen" not in state:
+            state["seen"], state["head"] = Seen(new_request_id(), time.perf_counter()), self._heads.of(scope)
+        seen: Seen = state["seen"]
+        head: Head = state["head"]
         own = (b"x-request-id", seen.request_id.encode())
         added = [own, *head.origin_headers] if scope["path"] == GRAPHQL_PATH else [own]
 
@@ -75,13 +90,13 @@ class Front:
             await send(message)
 
         try:
-            if scope["path"] not in AHEAD_OF_HOSTS and not scope["path"].startswith(WEBHOOKS):
+            if _has_host(scope["path"]) and "context" not in state:
                 state["context"] = await _context(state["house"], scope, head, seen=seen)
             await self._app(scope, receive, sent)
         except Exception as error:
             await _refused(scope, sent, error, seen=seen)
         finally:
-            _tell(scope, seen)
+            tell(scope, seen)
 
 
 async def _refused(scope: Scope, send: Send, error: Exception, /, *, seen: Seen) -> None:
@@ -97,7 +112,8 @@ async def _refused(scope: Scope, send: Send, error: Exception, /, *, seen: Seen)
         await answers.refuse(scope, send, answers.internal(seen.request_id))
 
 
-def _tell(scope: Scope, seen: Seen) -> None:
+def tell(scope: Scope, seen: Seen) -> None:
+    """Write the line of a request that has ended."""
     observe.tell_request(
         id=seen.request_id,
         kind=scope["type"],
@@ -110,8 +126,32 @@ def _tell(scope: Scope, seen: Seen) -> None:
     )
 
 
+def _has_host(path: str) -> bool:
+    return path not in AHEAD_OF_HOSTS and not path.startswith(WEBHOOKS)
+
+
+def _known_context(house: House, head: Head, /, *, seen: Seen) -> Context | None:
+    """The context of a request to `/graphql` whose host and caller are known here; None for any other."""
+    peer, route, caller = head.peer, None, NOBODY
+    if peer is None or len(head.authorizations) > 1:
+        return None
+    if head.is_central:
+        seen.host = "central"
+    else:
+        route = house.directory.known(peer.host)
+        if route is None or route.state is not TenantState.ACTIVE:
+            return None
+        seen.host, seen.tenant = "tenant", route.tenant_id
+    if head.authorizations:
+        known = _known_caller(house, route, head.authorizations[0])
+        if known is None:
+            return None
+        caller = known
+    return Context(house, seen.request_id, peer.origin, peer.address, route, *caller)
+
+
 async def _context(house: House, scope: Scope, head: Head, /, *, seen: Seen) -> Context:
-    peer, viewer, is_worker = head.peer, None, False
+    peer, caller = head.peer, NOBODY
     if peer is None:
         raise hosts.bad_host()
     if head.is_central:
@@ -119,8 +159,8 @@ async def _context(house: House, scope: Scope, head: Head, /, *, seen: Seen) -> 
     else:
         route = await _route(house, peer.host, seen)
     if head.authorizations and scope["type"] == "http" and scope["path"] == GRAPHQL_PATH:
-        viewer, is_worker = await _caller(house, route, head.authorization)
-    return Context(house, seen.request_id, peer.origin, peer.address, route, viewer, is_worker)
+        caller = await _caller(house, route, head.authorization)
+    return Context(house, seen.request_id, peer.origin, peer.address, route, *caller)
 
 
 async def _route(house: House, host: str, seen: Seen) -> Route:
@@ -141,20 +181,32 @@ async def authorised(context: Context, header: str | None) -> Context:
     return context if viewer is None and not is_worker else replace(context, viewer=viewer, is_worker=is_worker)
 
 
-async def _caller(house: House, route: Route | None, header: str | None) -> tuple[Viewer | None, bool]:
+async def _caller(house: House, route: Route | None, header: str | None) -> Caller:
     """The viewer behind an Authorization header where they may be on this host, and whether it is the worker's."""
+    known = _known_caller(house, route, header)
+    return _on(route, await house.viewers.of_token(bearer(header))) if known is None else known
+
+
+def _known_caller(house: House, route: Route | None, header: str | None) -> Caller | None:
+    """The same where it is known; None where the access token has to be asked for."""
     text = bearer(header)
     if not text:
-        return None, False
+        return NOBODY
     expected = house.settings.worker_token
     if route is None and expected is not None and hmac.compare_digest(text.encode(), expected.encode()):
         return None, True
-    viewer = await house.viewers.of_token(text)
+    entry = house.viewers.known(text)
+    return None if entry is None else _on(route, entry.viewer)
+
+
+def _on(route: Route | None, viewer: Viewer | None) -> Caller:
     if viewer is None or (route is not None and viewer.tenant_id != route.tenant_id):
-        return None, False
+        return NOBODY
     return viewer, False
 
 
 def _room(path: str) -> str:
+    if path == GRAPHQL_PATH:
+        return path
     first = path.split("/", 2)[1] if path.startswith("/") else ""
     return f"/{first}" if first in ROOMS else "/" if path == "/" else "other"

@@ -10,6 +10,7 @@ import select
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from base import lines, observe
 from base.lines import PIECE_BYTES_MAX, Lines
 
 PATIENCE_SECONDS = 30.0
-REQUEST = {"id": "a1", "kind": "http", "path": "/graphql", "host": "tenant", "tenant": "alice1"}
+REQUEST: dict[str, Any] = {"id": "a1", "kind": "http", "path": "/graphql", "host": "tenant", "tenant": "alice1"}
 
 
 def of_lost(count: int) -> bytes:
