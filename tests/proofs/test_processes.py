@@ -82,7 +82,7 @@ async def two(anyio_backend, request, templates, tmp_path):
 
 async def _emptied(url):
     """The Redis database of these tests, empty; without Redis the test is skipped or fails as for any service."""
-    client = redis.asyncio.Redis.from_url(url, socket_connect_timeout=2)
+    client = redis.asyncio.Redis.from_url(url, socket_connect_timeout=60)
     try:
         await client.flushdb()
     except (redis.exceptions.RedisError, OSError):

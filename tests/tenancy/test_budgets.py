@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -240,10 +241,12 @@ def test_a_budget_that_is_none_names_its_variable(given, text):
 
 @pytest.fixture
 async def redis_url():
-    client = redis.asyncio.Redis.from_url(REDIS, socket_connect_timeout=2)
+    client = redis.asyncio.Redis.from_url(REDIS, socket_connect_timeout=60)
     try:
         await client.flushdb()
     except (redis.exceptions.RedisError, OSError):
+        if os.environ.get("ATRIUM_REQUIRE_SERVICES") == "1":
+            raise
         pytest.skip("redis does not answer")
     finally:
         await client.aclose()
