@@ -151,7 +151,7 @@ class GlobalId(str):  # noqa: SLOT000  (it carries where it was used)
         """The row id, for this table. Raises NotFound (on `path`) for another type, tenant or no id at all."""
         parts = self.parts()
         if parts is not None and parts[0] == table.__name__ and parts[1] in (None, self.here):
-            number = _number(parts[2])
+            number = from_hex(parts[2])
             if number is not None:
                 return Id(number)
         raise errors.NotFound(f"There is no {table.__name__} with this id.", *self.path)
@@ -164,7 +164,8 @@ def _unhex(text: str) -> str | None:
         return None
 
 
-def _number(text: str) -> int | None:
+def from_hex(text: str) -> int | None:
+    """The id that stands in hexadecimal, as we write it (`f"{id:x}"`); None for any other text."""
     if not 0 < len(text) <= 16 or text[0] == "0" or not set(text) <= set("0123456789abcdef"):
         return None
     number = int(text, 16)

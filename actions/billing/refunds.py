@@ -11,7 +11,7 @@ from actions.billing import deployment, observed, orders
 from actions.billing.book import Book, Paid
 from actions.billing.orders import Order, Wanted, answers
 from base import errors
-from base.ids import GlobalId, Id
+from base.ids import GlobalId, Id, from_hex
 from db.session import SystemSession
 from db.tables.central.billing import PaymentRef
 from db.tables.central.provider import OrderKind, ProviderOrder
@@ -19,7 +19,6 @@ from db.zones import TenantId
 from outside.stripe_api import Object, Payments
 from tenancy.context import Context
 
-HEX_CHARACTERS_MAX = 15
 INTENT, CHARGE = "pi_", "ch_"
 
 
@@ -71,11 +70,7 @@ async def _ref(db: SystemSession, payment: str, /) -> PaymentRef:
 def _number(payment: str) -> int | None:
     """Our id: as GraphQL shows it, or in hexadecimal."""
     parts = GlobalId(payment).parts()
-    text = parts[2] if parts is not None and parts[0] == "Payment" else payment
-    try:
-        return int(text, 16) if len(text) <= HEX_CHARACTERS_MAX else None
-    except ValueError:
-        return None
+    return from_hex(parts[2] if parts is not None and parts[0] == "Payment" else payment)
 
 
 async def _wanted(db: SystemSession, book: Book, paid: Paid, /, *, cents: int, who: str, why: str) -> Wanted:
