@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from starlette.types import Receive, Scope, Send
 
+from actions.billing import marks
 from actions.billing.events import Incoming
 from actions.billing.inbox import Inbox
 from base import errors
@@ -36,7 +37,8 @@ async def receive_event(scope: Scope, receive: Receive, send: Send) -> None:
         raise answers.bad(405, "Events are sent by POST.", [(b"allow", b"POST")])
     house: House = scope["state"]["house"]
     secrets = _secrets(house)
-    if not secrets:
+    if not secrets or not house.service(Payments).is_set_up:
+        # Without our key nobody knows which mode is ours, and what is kept as foreign stays so.
         no = answers.No(503, UserErrorCode.PROVIDER_UNAVAILABLE.value, "No payment provider is set up here.")
         raise answers.Refused(no)
     body = await _body(scope, receive)
@@ -93,15 +95,15 @@ def _incoming(house: House, event: Signed, body: bytes) -> Incoming:
     return Incoming(
         name=event.name,
         type=event.type,
-        api_version=version[:API_VERSION_CHARACTERS_MAX] if isinstance(version, str) and version.isascii() else None,
+        api_version=version[:API_VERSION_CHARACTERS_MAX] if isinstance(version, str) and _is_word(version) else None,
         occurred_at=datetime.fromtimestamp(event.created_s, UTC),
         body=event.text,
         body_hash=hashlib.sha256(body).hexdigest(),
-        is_foreign=_is_foreign(house, event),
+        # Whose purchase it is comes later.
+        is_foreign=marks.is_elsewhere(event.fields, is_live=house.service(Payments).is_live),
     )
 
 
-def _is_foreign(house: House, event: Signed) -> bool:
-    """Whether it is of the other mode, or of an account connected to ours; whose purchase it is comes later."""
-    is_live = event.fields.get("livemode") is True
-    return is_live != house.service(Payments).is_live or event.fields.get("account") is not None
+def _is_word(text: str) -> bool:
+    # PostgreSQL keeps no NUL, so what is no plain word is none for any database.
+    return text.isascii() and text.isprintable()

@@ -73,6 +73,8 @@ class Incoming:
         }
 
 
+# Judged by the mode of the key that there was when it came: what was judged by whose it is has been processed.
+ELSEWHERE = sa.and_(PaymentEvent.state == PaymentEventState.FOREIGN, PaymentEvent.processed_at.is_(None))
 _STORE = sa.insert(typing.cast("sa.Table", PaymentEvent.__table__))
 
 
@@ -81,21 +83,26 @@ async def store(
 ) -> list[EventId | None]:
     """Keep each event that is not known; its id for the one caller who stored it, None where it was known.
 
+    One that was kept as another mode's, and now comes as ours, is stored as if it had come now: the key was changed.
     Known ones are looked for first, unless `doubted` is an empty set: then all are taken for new, and the names are put
     into it when that was wrong, for the run after this one.
     """
     names = {event.name for event in events}
     known: set[str] = set()
+    elsewhere: set[str] = set()
     if doubted is None or doubted:
-        stored = sa.select(PaymentEvent.provider_event_id).where(
+        stored = sa.select(PaymentEvent.provider_event_id, ELSEWHERE).where(
             PaymentEvent.provider_event_id.in_(even(sorted(names)))
         )
-        known = set(await db.all(stored))
+        for name, is_elsewhere in await db.tuples(stored):
+            known.add(name)
+            if is_elsewhere:
+                elsewhere.add(name)
     made: list[EventId | None] = []
     rows = []
     for event in events:
         if event.name in known:
-            made.append(None)
+            made.append(await _taken_up(db, event) if event.name in elsewhere and not event.is_foreign else None)
             continue
         known.add(event.name)
         rows.append(event.values(db))
@@ -111,6 +118,15 @@ async def store(
             doubted |= names
         raise faults.RunAgain from error
     return made
+
+
+async def _taken_up(db: SystemSession, event: Incoming) -> EventId | None:
+    row = PaymentEvent
+    due_at = db.now + timedelta(seconds=FIRST_TRY_SECONDS)
+    taken = sa.update(row).where(row.provider_event_id == event.name, ELSEWHERE)
+    if not await db.change(taken.values(state=PaymentEventState.STORED, next_try_at=due_at, tries=0)):
+        return None
+    return await db.first(sa.select(row.id).where(row.provider_event_id == event.name))
 
 
 async def handle(house: House, ids: Sequence[EventId], /) -> None:
@@ -189,6 +205,9 @@ async def _processed(house: House, ids: Sequence[EventId]) -> Outcome:
             done.owed |= again.owed
             done.woken += again.woken
             asked = again.asked.get(event_id)
+        else:
+            if asked is not None:
+                await house.system().on_system(processing.postpone, event_id, f"{asked.name} changes while it is read")
     return done
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from base import ids
 from base.ids import Id
 from db.tables.central.billing import PlanSubscription, Purchase
 from db.zones import TENANT_ID_CHARACTERS_MAX, TenantId
 
-# 15 digits of 4 bits: always a whole number that every engine keeps.
-_ID = re.compile(r"[0-9a-f]{1,15}")
 _TENANT = re.compile(rf"[a-z0-9-]{{1,{TENANT_ID_CHARACTERS_MAX}}}")
 
 
@@ -45,7 +45,12 @@ def is_foreign(metadata: object, deployment: str) -> bool:
     return named != deployment if named is not None else "purchase" in metadata
 
 
+def is_elsewhere(event: Mapping[str, Any], /, *, is_live: bool) -> bool:
+    """Whether an event is of the other mode than our key, or of an account that is connected to ours."""
+    return (event.get("livemode") is True) is not is_live or event.get("account") is not None
+
+
 def number_of(metadata: object, name: str) -> int | None:
     """The id that metadata has under a name, in hexadecimal there."""
     text = metadata.get(name) if isinstance(metadata, Mapping) else None
-    return int(text, 16) if isinstance(text, str) and _ID.fullmatch(text) else None
+    return ids.from_hex(text) if isinstance(text, str) else None

@@ -196,6 +196,14 @@ async def test_another_mode_or_account_is_acknowledged_and_kept_as_foreign(shop,
 
 
 @on_every_engine
+async def test_a_version_that_no_database_could_keep_is_left_out(shop, provider, desk):
+    for number, odd in enumerate(("2026\u0000", "2026-ä", "2" * 500, 7)):
+        event = {**provider_event(provider), "id": f"evt_{number}", "api_version": odd}
+        assert (await post(desk, provider, event)).status_code == 200
+    assert await count(shop) == 4
+
+
+@on_every_engine
 async def test_what_is_not_believed_is_400_and_nothing_is_stored(shop, provider, desk):
     event, now = provider_event(provider), time.time()
     for how in ({"secret": "whsec_wrong"}, {"at": now - 3_600}, {"at": now + 3_600}):
@@ -212,17 +220,21 @@ async def test_what_is_not_believed_is_400_and_nothing_is_stored(shop, provider,
     assert await count(shop) == 0
 
 
-async def test_an_old_secret_within_rotation_is_believed_and_an_empty_one_is_none(templates, tmp_path, provider):
+@on_every_engine
+async def test_an_old_secret_within_rotation_is_believed_and_an_empty_one_is_none(
+    engine, templates, tmp_path, provider
+):
     secrets = {**providers.environment(provider)}
     secrets["ATRIUM_STRIPE_WEBHOOK_SECRET"] = f"whsec_newest, {provider.webhook_secret},"
-    made = await templates.fresh("sqlite", tmp_path)
-    async with worlds.opened("sqlite", made, tmp_path, **secrets) as rotating, serving.serving(rotating) as client:
+    made = await templates.fresh(engine, tmp_path)
+    async with worlds.opened(engine, made, tmp_path, **secrets) as rotating, serving.serving(rotating) as client:
         for number, (secret, status) in enumerate({provider.webhook_secret: 200, "whsec_newest": 200, "": 400}.items()):
             body = json.dumps({**provider_event(provider), "id": f"evt_{number}"}).encode()
             headers = {"stripe-signature": library_signs(body, secret)}
             assert (await client.request("POST", PATH, content=body, headers=headers)).status_code == status
 
 
+@on_every_engine
 async def test_ten_megabytes_are_413_whether_their_length_is_told_or_not(shop, provider, desk):
     told = b"content-length: 10485760\r\n\r\n"
     untold = b"transfer-encoding: chunked\r\n\r\n" + b"10000\r\n" + b" " * 0x10000 + b"\r\n"
@@ -253,3 +265,15 @@ async def test_without_a_provider_the_events_are_kept_by_who_sends_them(world, s
     answer = await served.request("POST", PATH, content=BODY, headers={"stripe-signature": library_signs(BODY)})
     assert answer.status_code == 503
     assert answer.json()["errors"][0]["extensions"]["code"] == "PROVIDER_UNAVAILABLE"
+
+
+async def test_a_secret_without_our_key_takes_no_event_since_nobody_knows_its_mode(templates, tmp_path, provider):
+    given = providers.environment(provider)
+    del given["ATRIUM_STRIPE_SECRET_KEY"]
+    made = await templates.fresh("sqlite", tmp_path)
+    async with worlds.opened("sqlite", made, tmp_path, **given) as keyless, serving.serving(keyless) as client:
+        for live in (True, False):
+            answer = await post(client, provider, {**provider_event(provider), "livemode": live})
+            assert answer.status_code == 503
+            assert answer.json()["errors"][0]["extensions"]["code"] == "PROVIDER_UNAVAILABLE"
+        assert await till.event_states(keyless.house) == {}
