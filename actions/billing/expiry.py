@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -61,10 +62,17 @@ async def order_end(
 
 
 async def open_sessions(
-    db: SystemSession, tenant: TenantId, /, *, purchase_id: Id[Purchase] | None = None
+    db: SystemSession,
+    tenant: TenantId,
+    /,
+    *,
+    purchase_id: Id[Purchase] | None = None,
+    after: Id[CheckoutSession] | None = None,
 ) -> Sequence[CheckoutSession]:
-    """A tenant's open pages, or those of one purchase."""
+    """A tenant's open pages, or those of one purchase; at most SESSIONS_MAX, in their order after `after`."""
     mine = sa.and_(CheckoutSession.tenant_id == tenant, CheckoutSession.status == SessionStatus.OPEN)
+    if after is not None:
+        mine = sa.and_(mine, CheckoutSession.id > after)
     if purchase_id is not None:
         mine = sa.and_(mine, CheckoutSession.purchase_id == purchase_id)
     return await db.all(sa.select(CheckoutSession).where(mine).order_by(CheckoutSession.id).limit(SESSIONS_MAX))
@@ -73,21 +81,28 @@ async def open_sessions(
 async def end_all(ctx: Context, tenant: TenantId, /, *, asked_by: str, why: str) -> bool:
     """Have every open page of a tenant closed; False where one was not answered and is asked for again.
 
-    1 one central transaction: the orders; 2 as `orders.carry_out` says, for each.
+    1 one central transaction: the orders of SESSIONS_MAX of them; 2 as `orders.carry_out` says, for each; then the
+    next.
     """
-    all_answered = True
-    for order_id in await ctx.on_system(_order_all, tenant, asked_by=asked_by, why=why):
-        try:
-            await orders.carry_out(ctx, order_id)
-        except (errors.ProviderUnavailable, Refused):
-            all_answered = False
+    all_answered, after = True, None
+    while pages := await ctx.on_system(_order_some, tenant, after=after, asked_by=asked_by, why=why):
+        for order_id in pages.values():
+            try:
+                if order_id is not None:
+                    await orders.carry_out(ctx, order_id)
+            except (errors.ProviderUnavailable, Refused):
+                all_answered = False
+        after = max(pages)
     return all_answered
 
 
-async def _order_all(db: SystemSession, tenant: TenantId, /, *, asked_by: str, why: str) -> list[Id[ProviderOrder]]:
+async def _order_some(
+    db: SystemSession, tenant: TenantId, /, *, after: Id[CheckoutSession] | None, asked_by: str, why: str
+) -> dict[Id[CheckoutSession], Id[ProviderOrder] | None]:
+    """The next open pages, each with the order that closes it, None where that is on its way."""
     db.act_for(tenant=tenant)
-    placed = [await order_end(db, session, asked_by=asked_by, why=why) for session in await open_sessions(db, tenant)]
-    return [each for each in placed if each is not None]
+    pages = await open_sessions(db, tenant, after=after)
+    return {page.id: await order_end(db, page, asked_by=asked_by, why=why) for page in pages}
 
 
 @handles(sessions.ALL_END_KIND)
@@ -136,9 +151,18 @@ async def look(ctx: Context, tenant: TenantId, purchase_id: Id[Purchase], /) -> 
 async def follow(ctx: Context, tenant: TenantId, plan_id: Id[PlanSubscription], /, *, subscription: str) -> bool:
     """Ask for a plan's subscription and its invoices, and record them; True where tokens became due."""
     provider = ctx.house.service(Payments)
+    seen_at = await ctx.on_system(_seen_at, tenant, plan_id)
     found = await provider.get("subscriptions", subscription)
     written = [each async for each in provider.list("invoices", subscription=subscription, expand=["data.payments"])]
-    return await ctx.on_system(observed.follow_plan, tenant, plan_id, found=found, written=written[::-1])
+    return await ctx.on_system(
+        observed.follow_plan, tenant, plan_id, found=found, written=written[::-1], seen_at=seen_at
+    )
+
+
+async def _seen_at(db: SystemSession, tenant: TenantId, plan_id: Id[PlanSubscription], /) -> datetime | None:
+    db.act_for(tenant=tenant)
+    plan = sa.and_(PlanSubscription.tenant_id == tenant, PlanSubscription.id == plan_id)
+    return await db.first(sa.select(PlanSubscription.seen_at).where(plan))
 
 
 async def _found(ctx: Context, waiting: _Waiting) -> list[Object]:

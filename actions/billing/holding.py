@@ -6,7 +6,7 @@ The provider's moments are whole seconds and all events of one call share one, s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -45,6 +45,11 @@ async def plan_of(
     )
 
 
+def is_over(thing: Thing, /) -> bool:
+    """Whether the provider's subscription has ended for good."""
+    return STATUSES.get(str(thing.get("status"))) is SubscriptionStatus.CANCELED
+
+
 def is_newer(plan: PlanSubscription, at: datetime, /) -> bool:
     """Whether an object of this moment is to be believed as it is; another has to be fetched."""
     return plan.seen_at is None or at > plan.seen_at
@@ -59,7 +64,8 @@ async def believe(db: SystemSession, plan: PlanSubscription, thing: Thing, /, *,
         "cancel_at_period_end": bool(thing.get("cancel_at_period_end")) or thing.get("cancel_at") is not None,
         # It stays when the trial is over: a tenant has one trial.
         "trial_ends_at": _moment(thing.get("trial_end")) or plan.trial_ends_at,
-        "seen_at": at if plan.seen_at is None else max(at, plan.seen_at),
+        # It moves with each that is believed: whoever fetched one before sees by it that theirs is an older one.
+        "seen_at": at if plan.seen_at is None else max(at, plan.seen_at + timedelta(microseconds=1)),
     }
     item = _item(thing)
     # The period is on the item since 2025, on the subscription before.

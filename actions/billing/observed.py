@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -32,15 +33,26 @@ async def record(
 
 
 async def follow_plan(
-    db: SystemSession, tenant: TenantId, plan_id: Id[PlanSubscription], /, *, found: Object, written: Sequence[Object]
+    db: SystemSession,
+    tenant: TenantId,
+    plan_id: Id[PlanSubscription],
+    /,
+    *,
+    found: Object,
+    written: Sequence[Object],
+    seen_at: datetime | None,
 ) -> bool:
-    """Believe a subscription that was asked for, and the invoices written for it. True where tokens became due."""
+    """Believe a subscription that was asked for, and the invoices written for it. True where tokens became due.
+
+    `seen_at` is the plan's as it was before the provider was asked: where it has moved since, what moved it is newer.
+    """
     db.act_for(tenant=tenant)
     await holding.name(db, tenant, plan_id, subscription=found["id"])
     plan = await holding.plan_of(db, tenant, name=found["id"], plan_id=plan_id)
     if plan is None:
         return False
-    await holding.believe(db, plan, found, at=db.now)
+    if plan.seen_at == seen_at:
+        await holding.believe(db, plan, found, at=db.now)
     is_due = False
     for invoice in written:
         facts = readings.read("invoice.fetched", db.now, invoice, event_id=f"fetched:{invoice['id']}")

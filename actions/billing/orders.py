@@ -116,8 +116,8 @@ async def place(db: SystemSession, wanted: Wanted, /) -> Id[ProviderOrder] | Non
     return None
 
 
-async def carry_out(ctx: Context, order_id: Id[ProviderOrder], /) -> None:
-    """Send a placed order and write down what its answer changes.
+async def carry_out(ctx: Context, order_id: Id[ProviderOrder], /) -> Object | None:
+    """Send a placed order and write down what its answer changes; that answer, None where it has one already.
 
     1 the provider is asked; 2 one central transaction: the answer, the order DONE or REFUSED. A crash before 2 leaves
     the order ASKED: the worker sends it again with the same key. Raises ProviderUnavailable (it is sent again later),
@@ -125,7 +125,7 @@ async def carry_out(ctx: Context, order_id: Id[ProviderOrder], /) -> None:
     """
     try:
         async with asyncio.timeout(ANSWER_SECONDS_MAX):
-            await _send(ctx, await ctx.on_system(_read, order_id))
+            return await _send(ctx, await ctx.on_system(_read, order_id))
     except (TimeoutError, Unanswered, NotSetUp) as error:
         _note(order_id, error)
         await ctx.on_system(_leave, order_id, is_kept=isinstance(error, Unanswered) and error.is_kept)
@@ -134,9 +134,9 @@ async def carry_out(ctx: Context, order_id: Id[ProviderOrder], /) -> None:
         ) from None
 
 
-async def _send(ctx: Context, order: Order | None) -> None:
+async def _send(ctx: Context, order: Order | None) -> Object | None:
     if order is None:
-        return
+        return None
     kind = KINDS[order.kind]
     try:
         found = await kind.ask(ctx, order)
@@ -145,6 +145,7 @@ async def _send(ctx: Context, order: Order | None) -> None:
         await ctx.on_system(_refused, order.order_id, str(refused))
         raise
     await ctx.on_system(_answered, order, found)
+    return found
 
 
 @every(AGAIN_SECONDS, "provider_orders")

@@ -5,6 +5,7 @@ The provider renews it and sends an invoice for each period; what an invoice bri
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,8 @@ from db.zones import TenantId
 from outside.stripe_api import Object, Payments, Refused
 from tenancy.context import Context
 
+ON_ITS_WAY = "This is on its way to the payment provider, which has not answered yet: look in a minute."
+ENDED = "This plan has ended: start a new one."
 PAYING = (SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING)
 
 
@@ -39,7 +42,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """The plan that is changed, and the order to be sent; None where nothing is to be sent now."""
+    """The plan that is changed, and the order to be sent; None where nothing is to be changed any more."""
 
     plan_id: Id[PlanSubscription]
     order_id: Id[ProviderOrder] | None
@@ -67,42 +70,51 @@ async def change_plan(ctx: Context, tier_id: Id[Tier], /, *, idempotency_key: st
     difference of its tokens for that rest; a cheaper one costs less from the next period on.
 
     1 one central transaction: the order; 2 and 3 as `orders.carry_out` says. Idempotent by the caller's key, and by
-    the tier. Raises NotFound, Conflict (no plan that is paid for, another change under way, the payment was refused),
-    ProviderUnavailable, TenantSuspended.
+    the tier. Raises NotFound, Conflict (no plan that is paid for, another change under way, the payment was refused,
+    the plan has ended), ProviderUnavailable (also where this change is on its way already), TenantSuspended.
     """
     viewer = ctx.signed_in
     key = wishes.checked_key(idempotency_key)
     placed = await ctx.on_system(_change, viewer.user_id, viewer.tenant_id, tier_id=tier_id, key=key)
-    return await _carry_out(ctx, placed, refused="The payment provider refused this change; the plan is as it was.")
+    if await _carry_out(ctx, placed, refused="The payment provider refused this change; the plan is as it was."):
+        raise errors.Conflict(ENDED)
+    return Plan(placed.plan_id)
 
 
 async def cancel_plan(ctx: Context, /) -> Plan:
     """End the held plan with its period; one that was never paid for ends at once.
 
-    Steps as `change_plan` has them. Idempotent. Raises Conflict (no plan), ProviderUnavailable.
+    Steps as `change_plan` has them. Idempotent. Raises Conflict (no plan), ProviderUnavailable (also where this is on
+    its way already).
     """
     viewer = ctx.signed_in
     placed = await ctx.on_system(_cancel, viewer.user_id, viewer.tenant_id)
-    return await _carry_out(ctx, placed, refused="This plan has just been changed: read it again.")
+    await _carry_out(ctx, placed, refused="This plan has just been changed: read it again.")
+    return Plan(placed.plan_id)
 
 
 async def resume_plan(ctx: Context, /) -> Plan:
     """Keep a plan that was canceled and has not ended.
 
-    Steps as `change_plan` has them. Raises Conflict (nothing to resume), ProviderUnavailable, TenantSuspended.
+    Steps as `change_plan` has them. Raises Conflict (nothing to resume, or the plan has ended), ProviderUnavailable
+    (also where this is on its way already), TenantSuspended.
     """
     viewer = ctx.signed_in
     placed = await ctx.on_system(_resume, viewer.user_id, viewer.tenant_id)
-    return await _carry_out(ctx, placed, refused="This plan has ended: start a new one.")
-
-
-async def _carry_out(ctx: Context, placed: _Placed, *, refused: str) -> Plan:
-    if placed.order_id is not None:
-        try:
-            await orders.carry_out(ctx, placed.order_id)
-        except Refused:
-            raise errors.Conflict(refused) from None
+    if await _carry_out(ctx, placed, refused=ENDED):
+        raise errors.Conflict(ENDED)
     return Plan(placed.plan_id)
+
+
+async def _carry_out(ctx: Context, placed: _Placed, *, refused: str) -> bool:
+    """Send what was placed; whether the answer is a subscription that has ended."""
+    if placed.order_id is None:
+        return False
+    try:
+        found = await orders.carry_out(ctx, placed.order_id)
+    except Refused:
+        raise errors.Conflict(refused) from None
+    return found is not None and holding.is_over(found)
 
 
 # ------------------------------------------------------------------------------------------- beginning
@@ -139,6 +151,8 @@ async def _first_purchase(db: SystemSession, wish: Wish, tier: Tier, /, *, plan:
     purchase_id: Id[Purchase] = db.new_id()
     name = await deployment.name(db)
     named = deployment.metadata(name, wish.tenant, purchase_id=purchase_id, plan_id=plan.id)
+    # Each invoice has it as it was then: one that is told late brings what its own tier brings.
+    named["tier"] = f"{tier.id:x}"
     trial_days = await _trial_days(db, wish.tenant, tier)
     return Purchase(
         id=purchase_id,
@@ -240,13 +254,26 @@ async def _change(
         key=key,
         digest=digest,
     )
-    return _Placed(plan.id, await orders.place(db, wanted))
+    return _Placed(plan.id, await _order(db, wanted))
+
+
+async def _order(db: SystemSession, wanted: Wanted, /) -> Id[ProviderOrder]:
+    """Place it. Raises Conflict where another change is on its way, ProviderUnavailable where the same is."""
+    return _sent(await orders.place(db, wanted))
+
+
+def _sent(order_id: Id[ProviderOrder] | None) -> Id[ProviderOrder]:
+    if order_id is None:
+        raise errors.ProviderUnavailable(ON_ITS_WAY)
+    return order_id
 
 
 def _again(known: ProviderOrder, plan: PlanSubscription, digest: str) -> _Placed:
     """What a client's key was answered before."""
     if known.input_hash != digest:
         raise errors.Conflict("This key was used with another input.", "input", "idempotencyKey")
+    if known.state is OrderState.ASKED:
+        raise errors.ProviderUnavailable(ON_ITS_WAY)
     if known.state is OrderState.REFUSED:
         raise errors.Conflict("The payment provider refused this change; the plan is as it was.")
     return _Placed(plan.id, None)
@@ -259,17 +286,17 @@ async def _cancel(db: SystemSession, user_id: Id[User], tenant: TenantId, /) -> 
     if plan.cancel_at_period_end and await orders.open_of(db, plan.provider_subscription_id) is None:
         return _Placed(plan.id, None)
     wanted = _wanted(plan, OrderKind.CANCEL_PLAN, user_id, params={"cancel_at_period_end": True})
-    return _Placed(plan.id, await orders.place(db, wanted))
+    return _Placed(plan.id, await _order(db, wanted))
 
 
-async def _end_unpaid(db: SystemSession, plan: PlanSubscription, user_id: Id[User], /) -> Id[ProviderOrder] | None:
+async def _end_unpaid(db: SystemSession, plan: PlanSubscription, user_id: Id[User], /) -> Id[ProviderOrder]:
     """The page of a plan that was never paid for is closed; what the provider then says ends the plan, or begins it."""
     first = sa.select(Purchase.id).where(Purchase.tenant_id == plan.tenant_id, Purchase.subscription_id == plan.id)
     purchase_id = await db.first(first.order_by(Purchase.id))
     pages = await expiry.open_sessions(db, plan.tenant_id, purchase_id=purchase_id)
     if not pages:
         raise errors.Conflict("This plan's payment is on its way, or its page is being made: try again in a minute.")
-    return await expiry.order_end(db, pages[-1], asked_by=f"user {user_id:x}", why="the plan was canceled")
+    return _sent(await expiry.order_end(db, pages[-1], asked_by=f"user {user_id:x}", why="the plan was canceled"))
 
 
 async def _resume(db: SystemSession, user_id: Id[User], tenant: TenantId, /) -> _Placed:
@@ -278,7 +305,7 @@ async def _resume(db: SystemSession, user_id: Id[User], tenant: TenantId, /) -> 
     if not plan.cancel_at_period_end:
         raise errors.Conflict("This plan is not canceled, so there is nothing to resume.")
     wanted = _wanted(plan, OrderKind.RESUME_PLAN, user_id, params={"cancel_at_period_end": False})
-    return _Placed(plan.id, await orders.place(db, wanted))
+    return _Placed(plan.id, await _order(db, wanted))
 
 
 def _wanted(
@@ -316,12 +343,22 @@ async def _ask_change(ctx: Context, order: Order) -> Object:
         # The invoice of the change carries these, and says by them what it was for.
         "metadata": {"tier": given["tier"], "from_tier": given["from_tier"]},
     }
-    return await provider.update_subscription(order.subject, change, key=order.provider_key)
+    return await _updated(provider, order, change)
 
 
 async def _ask_switch(ctx: Context, order: Order) -> Object:
-    provider = ctx.house.service(Payments)
-    return await provider.update_subscription(order.subject, order.params, key=order.provider_key)
+    return await _updated(ctx.house.service(Payments), order, order.params)
+
+
+async def _updated(provider: Payments, order: Order, change: Mapping[str, Any]) -> Object:
+    try:
+        return await provider.update_subscription(order.subject, change, key=order.provider_key)
+    except Refused:
+        # Perhaps it has ended, and nobody told us: then that is the answer.
+        found = await provider.get("subscriptions", order.subject)
+        if not holding.is_over(found):
+            raise
+        return found
 
 
 @answers(OrderKind.CHANGE_PLAN, _ask_change)

@@ -30,15 +30,21 @@ BACKOFF_SECONDS = 2
 BACKOFF_SECONDS_MAX = 3_600
 # What waits by name is woken by what it waits for; its own tries are for what nobody tells.
 WAITING_SECONDS_MAX = 86_400
+# So long the provider can still tell of what would say whose it is; after that it was never ours.
+NAMELESS_DAYS_MAX = 30
 ERROR_CHARACTERS_MAX = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An object that has to be fetched before an event can be understood; `refunds` lists those of a charge."""
+    """An object that has to be fetched before an event can be understood; `refunds` lists those of a charge.
+
+    `seen_at` is its plan's when it was asked for: where that has moved since, the answer is to another question.
+    """
 
     kind: str
     name: str
+    seen_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +185,11 @@ class _Batch:
             if told is None:
                 self._ask(case.row, asked)
                 return False
-            case.facts = dataclasses.replace(case.facts, mark=marks.read(told.thing.get("metadata")))
+            metadata = told.thing.get("metadata")
+            case.facts = dataclasses.replace(case.facts, mark=marks.read(metadata))
+            if case.facts.mark is None or marks.is_foreign(metadata, self._deployment):
+                self._end(case.row, PaymentEventState.FOREIGN)  # another product's, or another deployment's
+                return False
         plan = await self._plan(case, invoice.subscription)
         if plan is None:
             return False
@@ -194,7 +204,7 @@ class _Batch:
         plan = await self._plan(case, held.name)
         if plan is None:
             return
-        asked = Asked("subscriptions", held.name)
+        asked = Asked("subscriptions", held.name, plan.seen_at)
         told = case.answers.get(asked)
         if told is not None:
             await holding.believe(self._db, plan, told.thing, at=told.at)
@@ -211,7 +221,7 @@ class _Batch:
         if mark is not None:
             plan = await holding.plan_of(self._db, mark.tenant, name=subscription, plan_id=mark.plan_id)
         if plan is None:
-            self._wait(case.row, subscription)
+            self._wait(case, subscription)
         return plan
 
     # ---------------------------------------------------------------- all of them
@@ -236,7 +246,7 @@ class _Batch:
             missing = case.facts.refs[-1] if case.facts.refs else None
             if missing is None and case.target is not None:
                 missing = f"purchase:{case.target[1]:x}"
-            self._wait(case.row, missing)
+            self._wait(case, missing)
 
     async def _add(self, case: _Case) -> bool:
         facts, row = case.facts, case.row
@@ -277,7 +287,11 @@ class _Batch:
         row.state, row.processed_at, row.tries = state, self._db.now, row.tries + 1
         row.waits_for = row.error = None
 
-    def _wait(self, row: PaymentEvent, missing: str | None) -> None:
+    def _wait(self, case: _Case, missing: str | None) -> None:
+        row = case.row
+        if case.facts.mark is None and row.created_at < self._db.now - timedelta(days=NAMELESS_DAYS_MAX):
+            self._end(row, PaymentEventState.FOREIGN)
+            return
         _put_off(row, self._db.now, PaymentEventState.WAITING)
         row.waits_for = missing
 

@@ -6,23 +6,23 @@ Everything goes in by the webhook's own door, so what had come already is known 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import orjson
 import sqlalchemy as sa
 
-from actions.billing import events, expiry, orders
+from actions.billing import events, expiry, holding, marks, orders, settlement
 from actions.billing.events import Incoming
 from base import observe
 from base.ids import Id
 from db.session import SystemSession
-from db.tables.central.billing import PaymentEvent, PaymentEventState, Purchase, PurchaseStatus
+from db.tables.central.billing import PlanSubscription, Purchase, PurchaseStatus
 from db.tables.central.identity import Tenant
 from db.zones import TenantId, TenantState
-from outside.stripe_api import Object, Payments, ProviderError
-from tenancy.context import House
+from outside.stripe_api import Missing, Object, Payments, ProviderError
+from tenancy.context import Context, House
 from tenancy.handlers import every
 
 EVERY_SECONDS = 3_600
@@ -30,18 +30,25 @@ EVERY_SECONDS = 3_600
 DAYS_MAX = 30
 # How far back the worker looks each time: a little longer than the provider goes on delivering.
 WINDOW_DAYS = 4
+# The provider lists the newest first and so many at most: each window has its own list, the oldest window first.
+WINDOW_SECONDS = 6 * 3_600
 TENANTS_A_PAGE = 500
 PURCHASES_A_TENANT_MAX = 1_000
 
 
 @dataclass(slots=True)
 class Repaired:
-    """How many events the provider listed and how many of them were new; how many purchases were looked at."""
+    """How many events the provider listed and how many of them were new; how many purchases and plans were looked at.
+
+    `undecided` purchases still wait; `unknown` plans live here and the provider has never heard of them.
+    """
 
     listed: int = 0
     new: int = 0
     purchases: int = 0
     undecided: int = 0
+    plans: int = 0
+    unknown: int = 0
     orders: int = 0
 
 
@@ -57,7 +64,8 @@ async def reconcile_lately(house: House) -> None:
 
 
 async def reconcile(house: House, since: datetime, /) -> Repaired:
-    """Take the provider's events since then, ask what became of every purchase that waits, and send open orders.
+    """Take the provider's events since then, ask what became of purchases that wait and plans that live, and send open
+    orders.
 
     Idempotent; a crash leaves the rest to the next run. Raises ProviderError.
     """
@@ -69,17 +77,43 @@ async def reconcile(house: House, since: datetime, /) -> Repaired:
             for purchase_id in await system.on_system(_pending, tenant):
                 done.purchases += 1
                 done.undecided += int(not await expiry.look(system, tenant, purchase_id))
+            await _follow(system, tenant, done)
         after = tenants[-1]
     done.orders = await orders.send_open(house)
     await events.process_everything(house)
     return done
 
 
+async def _follow(system: Context, tenant: TenantId, done: Repaired) -> None:
+    """The tenant's living plan as the provider has it: its end, and invoices that were paid, may never have come."""
+    plan = await system.on_system(_living, tenant)
+    if plan is None:
+        return
+    done.plans += 1
+    try:
+        is_due = await expiry.follow(system, tenant, plan.id, subscription=plan.provider_subscription_id)
+    except Missing as error:
+        done.unknown += 1
+        observe.note(observe.Event.PROVIDER_FAILED, error=str(error), id=f"{plan.id:x}")
+        return
+    if is_due:
+        await settlement.settle(system.house, [tenant])
+
+
 async def fetch_events(house: House, since: datetime, done: Repaired, /) -> None:
     """Store and process the events that the provider lists and we do not know, the oldest of each page first."""
+    begins, now = int(since.timestamp()), int(house.sessions.clock.now().timestamp())
+    while begins + WINDOW_SECONDS < now:
+        await _fetch_window(house, {"gte": begins, "lt": begins + WINDOW_SECONDS}, done)
+        begins += WINDOW_SECONDS
+    # The last is open: the provider's clock is not ours.
+    await _fetch_window(house, {"gte": begins}, done)
+
+
+async def _fetch_window(house: House, window: Mapping[str, int], done: Repaired) -> None:
     provider = house.service(Payments)
     page: list[Incoming] = []
-    async for event in provider.list("events", created={"gte": int(since.timestamp())}):
+    async for event in provider.list("events", created=window):
         page.append(incoming(event, is_live=provider.is_live))
         if len(page) == events.EVENTS_A_BATCH:
             await _take(house, page, done)
@@ -98,7 +132,7 @@ def incoming(event: Object, /, *, is_live: bool) -> Incoming:
             occurred_at=datetime.fromtimestamp(event["created"], UTC),
             body=body,
             body_hash=hashlib.sha256(body.encode()).hexdigest(),
-            is_foreign=event["livemode"] is not is_live or event.get("account") is not None,
+            is_foreign=marks.is_elsewhere(event, is_live=is_live),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ProviderError(f"the provider listed an event without {error}") from None
@@ -119,17 +153,18 @@ async def _take(house: House, page: list[Incoming], done: Repaired) -> None:
         await events.handle(house, new)
 
 
-async def replay(db: SystemSession, wanted: Sequence[Id[PaymentEvent]], /) -> int:
-    """These events are to be processed anew, whatever became of them; how many have their body still."""
-    rows = await db.all(sa.select(PaymentEvent).where(PaymentEvent.id.in_(wanted), PaymentEvent.body.is_not(None)))
-    for row in rows:
-        row.state, row.next_try_at, row.tries, row.error = PaymentEventState.STORED, db.now, 0, None
-    return len(rows)
-
-
 async def _tenants(db: SystemSession, after: TenantId, /) -> Sequence[TenantId]:
     known = sa.select(Tenant.id).where(Tenant.id > after, Tenant.state != TenantState.PROVISIONING)
     return await db.all(known.order_by(Tenant.id).limit(TENANTS_A_PAGE))
+
+
+async def _living(db: SystemSession, tenant: TenantId, /) -> PlanSubscription | None:
+    """The tenant's plan, where it lives and the provider has named it."""
+    plan = await db.first(
+        sa.select(PlanSubscription).where(PlanSubscription.tenant_id == tenant, PlanSubscription.live_key == tenant)
+    )
+    begun = plan is not None and plan.provider_subscription_id != holding.pending_name(plan.id)
+    return plan if begun else None
 
 
 async def _pending(db: SystemSession, tenant: TenantId, /) -> Sequence[Id[Purchase]]:

@@ -143,14 +143,19 @@ async def _ask(ctx: Context, asking: Asking) -> Object:
 async def look_up(ctx: Context, asking: Asking, /) -> Object | None:
     """The session that carries this purchase's name, if the provider has one; of two, the one that is not over."""
     found: Object | None = None
-    window = {"gte": asking.since - SKEW_SECONDS, "lte": asking.since + SESSION_SECONDS + SKEW_SECONDS}
-    async for each in ctx.house.service(Payments).list("checkout/sessions", created=window):
-        named = marks.read(each["metadata"])
-        is_ours = not marks.is_foreign(each["metadata"], asking.deployment)
-        if is_ours and named is not None and named.purchase_id == asking.purchase_id:
-            if each["status"] != "expired":
-                return each
-            found = found or each
+    soon = asking.since + SKEW_SECONDS
+    # Nearly all are made with their purchase: a day's sessions of everybody are read for the others alone.
+    for window in (
+        {"gte": asking.since - SKEW_SECONDS, "lte": soon},
+        {"gt": soon, "lte": soon + SESSION_SECONDS},
+    ):
+        async for each in ctx.house.service(Payments).list("checkout/sessions", created=window):
+            named = marks.read(each["metadata"])
+            is_ours = not marks.is_foreign(each["metadata"], asking.deployment)
+            if is_ours and named is not None and named.purchase_id == asking.purchase_id:
+                if each["status"] != "expired":
+                    return each
+                found = found or each
     return found
 
 

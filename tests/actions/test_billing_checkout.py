@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from actions import billing, suspension
-from actions.billing import expiry, pricing, sessions, wishes
-from base import errors
+from actions.billing import desk, expiry, pricing, sessions, wishes
+from base import errors, ids
 from base.ids import Id
 from db.columns import utc_now
 from db.tables.central.billing import Purchase, PurchaseStatus, SessionStatus, SettlementState
 from db.tables.central.catalog import Discount, discounted_cents
 from db.tables.central.work import Timer
+from outside.stripe_api import Payments
 from tests import patience
 from tests.actions import shop as goods
+from tests.actions import till
 from tests.world import on_every_engine
 
 pytestmark = pytest.mark.anyio
@@ -330,3 +333,61 @@ async def test_a_suspended_tenant_buys_nothing_and_its_open_pages_are_closed(sho
     assert provider.get("checkout.session", provider.all("checkout.session")[0]["id"])["status"] == "expired"
     (purchase,) = await goods.purchases(shop, alice)
     assert (purchase.id, purchase.status) == (done.purchase_id, PurchaseStatus.CANCELED)
+
+
+@on_every_engine
+async def test_every_open_page_of_a_tenant_is_closed_however_many(shop, provider, monkeypatch):
+    monkeypatch.setattr(expiry, "SESSIONS_MAX", 2)
+    alice, small = await shop.tenant("alice"), await goods.package(shop)
+    for _ in range(5):
+        await goods.buy(shop, alice, small)
+    # One is on its way already, and keeps no other from being closed.
+    await shop.house.system().on_system(_order_first, alice.tenant_id)
+    assert await expiry.end_all(shop.house.system(), alice.tenant_id, asked_by="test", why="suspended")
+    assert [each["status"] for each in provider.all("checkout.session")] == ["open"] + ["expired"] * 4
+
+
+async def _order_first(db, tenant, /):
+    db.act_for(tenant=tenant)
+    pages = await expiry.open_sessions(db, tenant)
+    assert await expiry.order_end(db, pages[0], asked_by="test") is not None
+
+
+async def test_a_page_is_looked_up_near_its_purchase_and_further_on_only_when_it_is_not_there(
+    shop, provider, monkeypatch
+):
+    alice, small = await shop.tenant("alice"), await goods.package(shop)
+    payments, windows = shop.house.service(Payments), []
+    real = payments.list
+
+    def noted(kind, /, **filters):
+        windows.append(filters["created"])
+        return real(kind, **filters)
+
+    monkeypatch.setattr(payments, "list", noted)
+    done = await goods.buy(shop, alice, small)
+    system = shop.house.system()
+    asking = await system.on_system(sessions.asking_of, alice.tenant_id, done.purchase_id)
+    near = await sessions.look_up(system, asking)
+    assert near is not None
+    assert (near["url"], len(windows)) == (done.url, 1)
+    # Made hours after its purchase, by the same key.
+    early = dataclasses.replace(asking, since=asking.since - 5 * 3_600)
+    later = await sessions.look_up(system, early)
+    assert later is not None
+    assert (later["url"], len(windows)) == (done.url, 3)
+
+
+async def test_money_arrives_also_when_ids_have_sixteen_digits(shop, provider, monkeypatch):
+    # As if nine years had passed.
+    monkeypatch.setattr(ids, "EPOCH_MS", ids.EPOCH_MS - 9 * 366 * 86_400_000)
+    alice = await shop.tenant("alice")
+    purchase_id, session = await till.bought(shop, alice)
+    assert len(f"{purchase_id:x}") == 16
+    provider.pay(session)
+    await till.tell(shop.house, provider.events())
+    assert await till.funds(shop, alice) == (100, 0)
+    (payment,) = await goods.payments(shop, alice)
+    await desk.refund(shop.house.system(), f"{payment.id:x}", cents=None, by=desk.Person("sam@desk", "asked for"))
+    await till.tell(shop.house, provider.events())
+    assert await till.funds(shop, alice) == (0, 0)

@@ -7,14 +7,16 @@ import asyncio
 import pytest
 
 from actions import billing
-from actions.billing import expiry, orders, pricing
+from actions.billing import events, expiry, orders, pricing
 from base import errors
 from base.ids import Id
 from db.tables.central.billing import PurchaseKind, PurchaseStatus, SubscriptionStatus
 from db.tables.central.catalog import Tier
 from db.tables.central.provider import OrderState
+from outside.stripe_api import Payments
 from tests.actions import shop as goods
-from tests.actions import studio
+from tests.actions import studio, till
+from tests.provider import calling
 from tests.world import on_every_engine
 
 pytestmark = pytest.mark.anyio
@@ -133,8 +135,10 @@ async def test_a_plan_is_canceled_with_its_period_and_resumed_each_by_one_call(s
     subscription = await held(shop, provider, alice, pro)
     with pytest.raises(errors.Conflict):
         await resume(shop, alice)
-    done = await asyncio.gather(*(cancel(shop, alice) for _ in range(4)))
-    assert len({each.subscription_id for each in done}) == 1
+    done = await asyncio.gather(*(cancel(shop, alice) for _ in range(4)), return_exceptions=True)
+    # Nobody is told that it is done before it is.
+    assert {type(each) for each in done} <= {billing.Plan, errors.ProviderUnavailable}
+    assert len({each.subscription_id for each in done if isinstance(each, billing.Plan)}) == 1
     assert provider.get("subscription", subscription)["cancel_at_period_end"]
     assert len(await goods.orders(shop, alice)) == 1
     await cancel(shop, alice)
@@ -228,8 +232,10 @@ async def test_a_change_that_was_not_answered_is_sent_again_with_its_key(shop, p
     monkeypatch.undo()
     (order,) = await goods.orders(shop, alice)
     assert order.state is OrderState.ASKED
-    # The same wish again is on its way already; another one waits until it is answered.
-    await cancel(shop, alice)
+    # The same wish again is on its way already, which is no success; another one waits until it is answered.
+    with pytest.raises(errors.ProviderUnavailable):
+        await cancel(shop, alice)
+    assert len(await goods.orders(shop, alice)) == 1
     with pytest.raises(errors.Conflict):
         await change(shop, alice, await goods.tier(shop, "lite", cents=500))
     assert await orders.send_open(shop.house) == 1
@@ -237,3 +243,117 @@ async def test_a_change_that_was_not_answered_is_sent_again_with_its_key(shop, p
     assert (order.state, plan.cancel_at_period_end) == (OrderState.DONE, True)
     assert provider.get("subscription", subscription)["cancel_at_period_end"]
     assert await orders.send_open(shop.house) == 0
+
+
+@on_every_engine
+async def test_a_key_whose_change_has_no_answer_yet_is_no_success(shop, provider, monkeypatch):
+    alice, lite, pro = await shop.tenant("alice"), await goods.tier(shop, "lite", cents=500), await goods.tier(shop)
+    await held(shop, provider, alice, lite)
+    monkeypatch.setattr(orders, "ANSWER_SECONDS_MAX", 0.5)
+    provider.next_fault[:] = ["timeout_before"]
+    with pytest.raises(errors.ProviderUnavailable):
+        await change(shop, alice, pro, key="up")
+    monkeypatch.undo()
+    for key in ("up", None):
+        with pytest.raises(errors.ProviderUnavailable):
+            await change(shop, alice, pro, key=key)
+    assert (await goods.plans(shop, alice))[0].tier_id == lite
+    assert await orders.send_open(shop.house) == 1
+    await change(shop, alice, pro, key="up")
+    assert (await goods.plans(shop, alice))[0].tier_id == pro
+    assert len(await goods.orders(shop, alice)) == 1
+
+
+# ------------------------------------------------------------------------------------------- late, lost, overtaken
+
+
+@on_every_engine
+@pytest.mark.parametrize("upwards", [True, False])
+async def test_a_renewal_that_is_told_after_a_change_brings_what_its_own_tier_brings(shop, provider, upwards):
+    alice = await shop.tenant("alice")
+    lite, pro = await goods.tier(shop, "lite", cents=1_000, tokens=100), await goods.tier(shop, cents=3_000, tokens=500)
+    first, then, its_own = (lite, pro, 100) if upwards else (pro, lite, 500)
+    subscription = await held(shop, provider, alice, first)
+    last = provider.events()[-1]
+    provider.clock(days=31)
+    provider.renew(subscription)
+    late = provider.events(since=last)
+    last = provider.events()[-1]
+    await change(shop, alice, then)
+    await goods.deliver(shop, provider, since=last)
+    before = await spendable(shop, alice)
+    await till.tell(shop.house, late)
+    assert await spendable(shop, alice) == before + its_own
+    assert (await goods.plans(shop, alice))[0].tier_id == then
+
+
+@on_every_engine
+@pytest.mark.parametrize("wish", [cancel, resume, change])
+async def test_a_plan_whose_end_nobody_told_ends_when_it_is_to_be_changed(shop, provider, wish):
+    alice, pro = await shop.tenant("alice"), await goods.tier(shop)
+    lite = await goods.tier(shop, "lite", cents=500)
+    subscription = await held(shop, provider, alice, pro)
+    if wish is resume:
+        await cancel(shop, alice)
+    async with calling(provider) as caller:
+        await caller.delete(f"/v1/subscriptions/{subscription}")
+    if wish is cancel:
+        await cancel(shop, alice)
+    else:
+        with pytest.raises(errors.Conflict):
+            await (resume(shop, alice) if wish is resume else change(shop, alice, lite))
+    assert [each.status for each in await goods.plans(shop, alice)] == [SubscriptionStatus.CANCELED]
+    assert (await start(shop, alice, lite)).url is not None
+
+
+def told_while_fetched(monkeypatch, shop, meanwhile):
+    """Something happens between the provider's answer to a question and its coming here."""
+    payments = shop.house.service(Payments)
+    real = payments.get
+
+    async def slow(kind, name, /):
+        found = await real(kind, name)
+        await meanwhile()
+        return found
+
+    monkeypatch.setattr(payments, "get", slow)
+
+
+@on_every_engine
+async def test_what_was_fetched_before_an_answer_does_not_undo_it(shop, provider, monkeypatch):
+    alice, pro = await shop.tenant("alice"), await goods.tier(shop)
+    subscription = await held(shop, provider, alice, pro)
+    (event,) = provider.events("customer.subscription.created")
+
+    async def canceled():
+        if not (await goods.plans(shop, alice))[0].cancel_at_period_end:
+            await cancel(shop, alice)
+
+    told_while_fetched(monkeypatch, shop, canceled)
+    await till.tell(shop.house, [event | {"id": "evt_again", "created": 1}])
+    assert (await goods.plans(shop, alice))[0].cancel_at_period_end
+    assert "FAILED" not in await till.event_states(shop.house)
+    monkeypatch.undo()
+    await resume(shop, alice)
+    told_while_fetched(monkeypatch, shop, canceled)
+    (plan,) = await goods.plans(shop, alice)
+    await expiry.follow(shop.house.system(), alice.tenant_id, plan.id, subscription=subscription)
+    assert (await goods.plans(shop, alice))[0].cancel_at_period_end
+
+
+async def test_a_plan_that_changes_whenever_it_is_read_is_read_again_later(shop, provider, monkeypatch):
+    alice, pro = await shop.tenant("alice"), await goods.tier(shop)
+    await held(shop, provider, alice, pro)
+    (event,) = provider.events("customer.subscription.created")
+    event = event | {"id": "evt_again", "created": 1}
+
+    async def turned():
+        is_canceled = (await goods.plans(shop, alice))[0].cancel_at_period_end
+        await (resume if is_canceled else cancel)(shop, alice)
+
+    told_while_fetched(monkeypatch, shop, turned)
+    await events.handle(shop.house, await till.stored(shop.house, [event]))
+    assert (await till.event_states(shop.house))["FAILED"] == [event["type"]]
+    monkeypatch.undo()
+    await till.catch_up(shop.house)
+    assert "FAILED" not in await till.event_states(shop.house)
