@@ -61,7 +61,7 @@ async def run(house: House, stop: asyncio.Event) -> None:
             group.create_task(repeat(house, loop, stop), name=f"loop:{loop.name}")
 
 
-async def repeat(house: House, loop: Loop, stop: asyncio.Event, *, at_once: bool = True) -> None:
+async def repeat(house: House, loop: Loop, stop: asyncio.Event, /, *, at_once: bool = True) -> None:
     """Run a loop's function, then again `seconds` after it began, or at once where it took longer, until `stop`."""
     if not at_once:
         await leases.until(stop, seconds=loop.seconds)

@@ -236,7 +236,7 @@ class PlanSubscription(WithId, WithChanges, CentralBase, scope=TENANT, tenant="t
 
 
 class CheckoutSession(WithId, WithChanges, CentralBase, scope=INFRA):
-    """The provider's page for a purchase; one is OPEN at a time."""
+    """The provider's page for a purchase; another is made only where the provider's own list has none of it."""
 
     __tablename__ = "checkout_sessions"
     __table_args__ = (sa.Index(None, "status", "expires_at"), sa.Index(None, "tenant_id", "status"))
