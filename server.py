@@ -108,8 +108,8 @@ class Application:
     async def _life(self, _router: object) -> AsyncIterator[dict[str, object]]:
         house = await open_house(self._settings, self._services)
         working = [asyncio.create_task(worker.repeat(house, worker.TOKENS_USED, self._stop))]
-        if self._with_worker:
-            working.append(asyncio.create_task(worker.run(house, self._stop)))
+        background = worker.run if self._with_worker else worker.tell
+        working.append(asyncio.create_task(background(house, self._stop)))
         observe.note(observe.Event.STARTED, pools=len(self._settings.pools), worker=self._with_worker)
         try:
             yield {"house": house, "health": Health(house.sessions)}
