@@ -30,6 +30,7 @@ from db.tables.central.billing import (
     PurchaseKind,
     PurchaseStatus,
     Refund,
+    Resolution,
     Settlement,
     SettlementKind,
     SettlementState,
@@ -244,6 +245,9 @@ def _compute(db: SystemSession, book: Book) -> bool:
             _settle(db, book, paid, SettlementKind.CLAW_BACK, tokens=paid.clawed_target - target)
             paid.clawed_target = target
             due = True
+        for each in book.settlements:
+            if each.payment_id == paid.id and each.resolution is Resolution.REFUND:
+                each.state = states.of_given_back(facts)
     return due
 
 
@@ -278,7 +282,8 @@ def _earn(db: SystemSession, book: Book) -> bool:
             book.earned_by = paid.id
         if reason is ParkReason.NONE:
             paid.tokens_earned = book.tokens
-        if book.tokens > 0 or reason in (ParkReason.AMOUNT, ParkReason.PAID_TWICE):
+        is_kept = reason is not ParkReason.NONE and (paid.cents > 0 or reason is not ParkReason.ERASED)
+        if book.tokens > 0 or is_kept:
             _settle(db, book, paid, SettlementKind.CREDIT, tokens=book.tokens, reason=reason)
             due |= reason is ParkReason.NONE
     return due

@@ -26,6 +26,7 @@ from db.alike import even
 from db.outbox import Event
 from db.session import PoolSession, SystemSession
 from db.tables.central.billing import (
+    Dispute,
     ParkReason,
     Payment,
     Purchase,
@@ -197,6 +198,13 @@ async def _due(db: SystemSession, tenants: Sequence[TenantId], /) -> tuple[dict[
     return due, owing[-1] if len(rows) == OWED_A_READ_MAX else None
 
 
+# All that went back of a payment: refunds, and what disputes have withdrawn now. Nothing looks it up for a credit.
+_WITHDRAWN = (
+    sa.select(sa.func.coalesce(sa.func.sum(Dispute.withdrawn_cents), 0))
+    .where(Dispute.payment_id == Payment.id)
+    .scalar_subquery()
+)
+_GONE = Payment.refunded_cents + sa.cast(_WITHDRAWN, sa.BigInteger())
 _OWED = {
     "id": Settlement.id,
     "kind": Settlement.kind,
@@ -206,7 +214,11 @@ _OWED = {
     "purchase_id": Settlement.purchase_id,
     "purchase_kind": Purchase.kind,
     "amount_cents": Payment.amount_cents,
-    "refunded_cents": Payment.refunded_cents,
+    "refunded_cents": sa.case(
+        (Settlement.kind == SettlementKind.CREDIT, 0),
+        (Payment.amount_cents < _GONE, Payment.amount_cents),
+        else_=_GONE,
+    ),
     "currency": Payment.currency,
 }
 
