@@ -61,6 +61,7 @@ async def test_a_bank_debit_is_pending_for_days_and_then_credited_or_failed(shop
     assert await till.funds(shop, alice) == (100, 0)
 
 
+@on_every_engine
 async def test_a_failed_attempt_leaves_the_purchase_open_and_a_late_one_does_not_move_it(shop, provider):
     alice = await shop.tenant("alice")
     purchase_id, session = await till.bought(shop, alice)
@@ -125,6 +126,7 @@ async def test_a_refund_before_the_success_is_matched_when_the_payment_is_known(
     assert await till.funds(shop, alice) == (0, 0)
 
 
+@on_every_engine
 async def test_a_charge_that_names_no_refund_has_its_refunds_looked_up(shop, provider):
     alice = await shop.tenant("alice")
     _, session = await till.bought(shop, alice)
