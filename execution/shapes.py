@@ -85,10 +85,15 @@ class Texts:
         where: Conditions = (),
     ) -> tuple[Text, Sequence[Any]]:
         """The text of `make(*arguments)` with conditions, and the conditions' values; `named` has lists in full."""
-        keys, given = _shape_of(where) if where else ((), ())
-        values = [bind.effective_value for bind in given]
         count = len(named[IDS]) if IDS in named else 0
-        lengths = tuple([len(value) if isinstance(value, list) else -1 for value in values])
+        keys: tuple[Any, ...] | None = ()
+        given: Sequence[sa.BindParameter[Any]] = ()
+        values: Sequence[Any] = ()
+        lengths: tuple[int, ...] = ()
+        if where:
+            keys, given = _shape_of(where)
+            values = [bind.effective_value for bind in given]
+            lengths = tuple([len(value) if isinstance(value, list) else -1 for value in values])
         shape = (dialect.name, dialect.driver, make, arguments, count, lengths, keys)
         known = keys is not None
         text = self._kept.get(shape) if known else None

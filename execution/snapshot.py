@@ -9,7 +9,7 @@ read each time; only how a row looks is remembered, by all of its values. Nothin
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -69,9 +69,9 @@ class Version:
             self._displays = {}
             self._displays_count = 0
 
-    def written(self, of: object) -> dict[Any, orjson.Fragment]:
+    def written(self, of: object) -> Mapping[Any, orjson.Fragment]:
         """The rows of a view as they were written, by their values."""
-        return self._written.setdefault(of, {})
+        return self._written.get(of, {})
 
     def write(self, of: object, row: Any, display: object) -> orjson.Fragment:
         """A row's display as bytes; remembered, where it is not long. Raises what orjson does."""
@@ -82,7 +82,7 @@ class Version:
                 self._written = {}
                 self._written_count = 0
             self._written_count += 1
-            self.written(of)[row] = made
+            self._written.setdefault(of, {})[row] = made
         return made
 
 
