@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from actions import billing
-from actions.billing import close, counting, desk, orders, reconcile, sessions, settlement
+from actions.billing import counting, desk, orders, reconcile, sessions, settlement
 from actions.billing.desk import Person
 from actions.billing.refunds import Placed
 from base import errors, observe
@@ -276,7 +276,7 @@ async def test_a_tenant_that_leaves_pays_no_more_and_what_still_comes_is_parked(
     late = goods.session_at(provider, debit.url)
     provider.pay(late, delayed=True)
     open_session = goods.session_at(provider, open_one.url)
-    await close.close(system(shop), alice.tenant_id, asked_by=BY.who, why="erased")
+    await billing.close(system(shop), alice.tenant_id, asked_by=BY.who, why="erased")
     assert provider.get("subscription", subscription)["status"] == "canceled"
     assert provider.get("checkout.session", open_session)["status"] == "expired"
     assert (await goods.plans(shop, alice))[0].status is SubscriptionStatus.CANCELED
@@ -292,7 +292,7 @@ async def test_a_tenant_that_leaves_pays_no_more_and_what_still_comes_is_parked(
     }
     with pytest.raises(errors.TenantNotFound):
         await goods.buy(shop, alice, small)
-    await close.close(system(shop), alice.tenant_id, asked_by=BY.who, why="erased")
+    await billing.close(system(shop), alice.tenant_id, asked_by=BY.who, why="erased")
 
 
 async def test_a_tenant_leaves_only_when_the_provider_has_answered(shop, provider):
@@ -302,10 +302,10 @@ async def test_a_tenant_leaves_only_when_the_provider_has_answered(shop, provide
     await goods.deliver(shop, provider)
     provider.next_fault[:] = [429] * 9
     with pytest.raises(errors.ProviderUnavailable):
-        await close.close(system(shop), alice.tenant_id, asked_by=BY.who, why="erased")
+        await billing.close(system(shop), alice.tenant_id, asked_by=BY.who, why="erased")
     provider.next_fault.clear()
     assert await orders.send_open(shop.house) == 1
-    await close.close(system(shop), alice.tenant_id, asked_by=BY.who, why="erased")
+    await billing.close(system(shop), alice.tenant_id, asked_by=BY.who, why="erased")
     assert (await goods.plans(shop, alice))[0].status is SubscriptionStatus.CANCELED
 
 
@@ -317,7 +317,7 @@ async def test_a_page_whose_answer_was_lost_is_closed_with_its_tenant(shop, prov
         await goods.buy(shop, alice, small, key="k")
     monkeypatch.undo()
     assert await goods.sessions(shop, alice) == []
-    await close.close(system(shop), alice.tenant_id, asked_by=BY.who, why="erased")
+    await billing.close(system(shop), alice.tenant_id, asked_by=BY.who, why="erased")
     assert [each["status"] for each in provider.all("checkout.session")] == ["expired"]
     assert (await goods.purchases(shop, alice))[0].status is PurchaseStatus.CANCELED
 
@@ -325,5 +325,5 @@ async def test_a_page_whose_answer_was_lost_is_closed_with_its_tenant(shop, prov
 async def test_without_a_provider_nobody_is_asked(world):
     assert not world.house.service(Payments).is_set_up
     alice = await world.tenant("alice")
-    await close.close(system(world), alice.tenant_id, asked_by=BY.who, why="erased")
+    await billing.close(system(world), alice.tenant_id, asked_by=BY.who, why="erased")
     await reconcile.reconcile_lately(world.house)

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from actions import billing, jobs, suspension, webhooks_out
-from actions.billing import close, processing, settlement
+from actions.billing import processing, settlement
 from actions.jobs import states
 from actions.jobs.states import Result
 from actions.media import files
@@ -105,7 +105,7 @@ async def test_a_tenant_that_leaves_with_money_owed_and_a_job_running_leaves_not
     ids = await till.stored(shop.house, provider.events())
     outcome = await shop.house.system().on_system(processing.process, ids, {})
     assert outcome.owed == {alice.tenant_id}
-    await close.close(shop.house.system(), alice.tenant_id, asked_by="ops", why="erased")
+    await billing.close(shop.house.system(), alice.tenant_id, asked_by="ops", why="erased")
     assert [each.state for each in await goods.settlements(shop, alice)] == [SettlementState.SETTLED]
     if what == "running":
         # The job that ran goes on to its end, once.

@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from actions import billing, suspension
-from actions.billing import close, desk, events, orders, settlement
+from actions.billing import desk, events, orders, settlement
 from actions.billing.desk import Person
 from base import errors
 from db.tables.central.billing import PurchaseStatus, SessionStatus
@@ -46,7 +46,7 @@ async def sending(house):
 
 async def leaving(house):
     """The tenant leaves whose name stands in a file beside the databases."""
-    await close.close(house.system(), (house.settings.var / TURN).read_text(), asked_by=BY.who, why="erased")
+    await billing.close(house.system(), (house.settings.var / TURN).read_text(), asked_by=BY.who, why="erased")
 
 
 @pytest.mark.fault(44, 45)
@@ -142,7 +142,7 @@ async def test_a_leaving_tenant_killed_at_any_step_leaves_nothing_to_be_paid(sho
         kills += 1
         await shop.house.system().on_system(nobody_waits)
         await orders.send_open(shop.house)
-        await close.close(shop.house.system(), turn.tenant_id, asked_by=BY.who, why="erased")
+        await billing.close(shop.house.system(), turn.tenant_id, asked_by=BY.who, why="erased")
         (plan,) = await goods.plans(shop, turn)
         assert plan.status.name == "CANCELED", step
         assert {each.status for each in await goods.sessions(shop, turn)} <= {
