@@ -18,6 +18,7 @@ from db.zones import TenantId
 from tenancy.context import House
 
 KNOWN_MAX = 20_000
+# Of more than these the oldest are let go of: they are stored, and the worker processes them.
 LEFT_TO_PROCESS_MAX = 5_000
 # What comes alone is processed at once, and what comes within so long after it together: statements are shared. Where
 # the machine is busy a pause is as long as the work before it, so that events are still taken.

@@ -34,6 +34,8 @@ OVER_SECONDS = SESSION_SECONDS + 300
 END_KIND = "checkout_end"
 ALL_END_KIND = "checkout_end_all"
 FIRST_ATTEMPT = "session"
+# The provider's word for an amount that it takes no payment of: asking again does not help.
+TOO_SMALL = "amount_too_small"
 FIELDS = {"success_url": "successUrl", "cancel_url": "cancelUrl"}
 
 
@@ -95,7 +97,8 @@ async def page(ctx: Context, tenant: TenantId, purchase_id: Id[Purchase], /) -> 
 
     1 central reads what is to be asked; 2 the provider is asked; 3 one central transaction keeps the session. A crash
     after 1 or 2 leaves a purchase without a session: the same call finds it by the same key, the worker looks it up
-    when it is over. Raises ProviderUnavailable, Invalid (an address that the provider does not take).
+    when it is over. Raises ProviderUnavailable, Invalid (an address that the provider does not take), Conflict (an
+    amount below what it takes).
     """
     try:
         async with asyncio.timeout(ANSWER_SECONDS_MAX):
@@ -165,6 +168,8 @@ async def _refuse(ctx: Context, asking: Asking, refused: Refused) -> NoReturn:
     field = FIELDS.get(refused.parameter)
     if field is not None:
         raise errors.Invalid("The payment provider does not take this address.", "input", field)
+    if refused.code == TOO_SMALL:
+        raise errors.Conflict("The payment provider takes no amount as small as this; nothing was bought.", "input")
     raise errors.ProviderUnavailable("The payment provider refused this purchase; nothing was bought or charged.")
 
 
@@ -184,9 +189,9 @@ async def asking_of(db: SystemSession, tenant: TenantId, purchase_id: Id[Purchas
         deployment=await deployment.name(db),
         attempt=purchase.attempt_kind,
         since=int(purchase.created_at.timestamp()),
-        # An event may have told what became of it before our own commit of the session.
         plan_id=None if purchase.subscription_id is None else Id(purchase.subscription_id),
         is_pending=is_pending,
+        # An event may have told what became of it before our own commit of the session.
         is_over=session is not None or purchase.provider_params is None or not is_pending,
         url=None if session is None else _open_url(session, db.now),
     )

@@ -391,3 +391,11 @@ async def test_money_arrives_also_when_ids_have_sixteen_digits(shop, provider, m
     await desk.refund(shop.house.system(), f"{payment.id:x}", cents=None, by=desk.Person("sam@desk", "asked for"))
     await till.tell(shop.house, provider.events())
     assert await till.funds(shop, alice) == (0, 0)
+
+
+async def test_an_amount_that_the_provider_takes_no_payment_of_is_no_outage(shop, provider):
+    alice, tiny = await shop.tenant("alice"), await goods.package(shop, cents=10)
+    with pytest.raises(errors.Conflict, match="as small as this"):
+        await goods.buy(shop, alice, tiny)
+    assert provider.all("checkout.session") == []
+    assert [each.status for each in await goods.purchases(shop, alice)] == [PurchaseStatus.CANCELED]
