@@ -73,7 +73,8 @@ class Paged:
 class Invoiced:
     """An invoice of a subscription; `reason` is the provider's word for why it was written.
 
-    `tier` and `from_tier` are our ids, as the subscription's metadata had them when it was written.
+    `tier` and `from_tier` are our ids, `dearer` is by how many cents a change's tier is dearer; each as the
+    subscription's metadata had them when the invoice was written.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Invoiced:
     reason: str
     tier: int | None
     from_tier: int | None
+    dearer: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ async def _made(db: SystemSession, plan: PlanSubscription, invoice: Invoiced, /,
 async def _tokens(db: SystemSession, tier: Tier, invoice: Invoiced, /, *, cents: int) -> int:
     if invoice.reason == CHANGE:
         old = await db.get(Tier, Id(invoice.from_tier)) if invoice.from_tier else None
-        return 0 if old is None else prorated_tokens(old, tier, paid_cents=cents)
+        return 0 if old is None else prorated_tokens(old, tier, paid_cents=cents, dearer=invoice.dearer)
     if invoice.reason != RENEWAL:
         return 0
     return tier.monthly_tokens if cents > 0 else zero_invoice_tokens(tier)

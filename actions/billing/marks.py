@@ -15,6 +15,7 @@ from base.ids import Id
 from db.tables.central.billing import PlanSubscription, Purchase
 from db.zones import TENANT_ID_CHARACTERS_MAX, TenantId
 
+_CENTS = re.compile(r"[0-9]{1,15}")
 _TENANT = re.compile(rf"[a-z0-9-]{{1,{TENANT_ID_CHARACTERS_MAX}}}")
 
 
@@ -48,6 +49,12 @@ def is_foreign(metadata: object, deployment: str) -> bool:
 def is_elsewhere(event: Mapping[str, Any], /, *, is_live: bool) -> bool:
     """Whether an event is of the other mode than our key, or of an account that is connected to ours."""
     return (event.get("livemode") is True) is not is_live or event.get("account") is not None
+
+
+def cents_of(metadata: object, name: str) -> int | None:
+    """The amount that metadata has under a name, in decimal digits there."""
+    text = metadata.get(name) if isinstance(metadata, Mapping) else None
+    return int(text) if isinstance(text, str) and _CENTS.fullmatch(text) else None
 
 
 def number_of(metadata: object, name: str) -> int | None:

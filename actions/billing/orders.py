@@ -171,6 +171,12 @@ async def open_of(db: SystemSession, subject: str, /) -> ProviderOrder | None:
     return await db.first(sa.select(ProviderOrder).where(ProviderOrder.open_key == subject))
 
 
+async def last_done(db: SystemSession, kind: OrderKind, subject: str, /) -> ProviderOrder | None:
+    """The newest order of this kind for a subject that the provider has carried out."""
+    done = sa.and_(ProviderOrder.subject == subject, ProviderOrder.kind == kind, ProviderOrder.state == OrderState.DONE)
+    return await db.first(sa.select(ProviderOrder).where(done).order_by(ProviderOrder.id.desc()))
+
+
 async def any_open(db: SystemSession, tenant: TenantId, /) -> bool:
     """Whether anything of this tenant is still on its way."""
     mine = sa.and_(ProviderOrder.tenant_id == tenant, ProviderOrder.state == OrderState.ASKED)

@@ -239,6 +239,7 @@ async def _change(
     old = await db.get_one(Tier, plan.tier_id)
     if old.currency != tier.currency:
         raise errors.Conflict("This tier has another currency than the held plan.", "input", "tierId")
+    dearer = tier.monthly_price_cents - await _held_cents(db, plan)
     wanted = _wanted(
         plan,
         OrderKind.CHANGE_PLAN,
@@ -249,12 +250,24 @@ async def _change(
             "from_tier": f"{old.id:x}",
             "price": price_of(tier),
             # A downgrade brings nothing and gives nothing back; an upgrade is charged now or not made at all.
-            "prorations": "always_invoice" if tier.monthly_price_cents > old.monthly_price_cents else "none",
+            "prorations": "always_invoice" if dearer > 0 else "none",
+            "dearer": f"{max(0, dearer)}",
         },
         key=key,
         digest=digest,
     )
     return _Placed(plan.id, await _order(db, wanted))
+
+
+async def _held_cents(db: SystemSession, plan: PlanSubscription, /) -> int:
+    """What the plan costs a month: its tier's price of then, whatever the catalog says now."""
+    changed = await orders.last_done(db, OrderKind.CHANGE_PLAN, plan.provider_subscription_id)
+    if changed is not None:
+        return int(changed.params["price"]["unit_amount"])
+    first = sa.select(Purchase.price_cents).where(
+        Purchase.tenant_id == plan.tenant_id, Purchase.subscription_id == plan.id
+    )
+    return await db.first(first.order_by(Purchase.id)) or 0
 
 
 async def _order(db: SystemSession, wanted: Wanted, /) -> Id[ProviderOrder]:
@@ -341,7 +354,7 @@ async def _ask_change(ctx: Context, order: Order) -> Object:
         "proration_behavior": given["prorations"],
         "payment_behavior": "error_if_incomplete",
         # The invoice of the change carries these, and says by them what it was for.
-        "metadata": {"tier": given["tier"], "from_tier": given["from_tier"]},
+        "metadata": {name: given.get(name, "") for name in ("tier", "from_tier", "dearer")},
     }
     return await _updated(provider, order, change)
 

@@ -62,9 +62,14 @@ def zero_invoice_tokens(tier: Tier, /) -> int:
     return tier.monthly_tokens if tier.monthly_price_cents == 0 or tier.credits_zero_invoices else 0
 
 
-def prorated_tokens(old: Tier, new: Tier, /, *, paid_cents: int) -> int:
-    """What an upgrade brings: of the difference in monthly tokens the part that was paid of the difference in price."""
-    dearer, more = new.monthly_price_cents - old.monthly_price_cents, new.monthly_tokens - old.monthly_tokens
+def prorated_tokens(old: Tier, new: Tier, /, *, paid_cents: int, dearer: int | None = None) -> int:
+    """What an upgrade brings: of the difference in monthly tokens the part that was paid of the difference in price.
+
+    `dearer` is that difference as it was when the upgrade was asked for; None: as the catalog has it now.
+    """
+    if dearer is None:
+        dearer = new.monthly_price_cents - old.monthly_price_cents
+    more = new.monthly_tokens - old.monthly_tokens
     if dearer <= 0 or more <= 0:
         return 0
     return more * min(max(paid_cents, 0), dearer) // dearer

@@ -238,6 +238,7 @@ def _invoice(event: _Event, thing: Thing) -> Facts | None:
             reason=_text(thing, "billing_reason"),
             tier=marks.number_of(details.get("metadata"), "tier"),
             from_tier=marks.number_of(details.get("metadata"), "from_tier"),
+            dearer=marks.cents_of(details.get("metadata"), "dearer"),
         ),
     )
 

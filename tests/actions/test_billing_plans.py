@@ -196,6 +196,30 @@ def test_an_upgrade_brings_the_part_of_the_difference_that_was_paid(paid, tokens
     assert pricing.prorated_tokens(pro, lite, paid_cents=paid) == 0
 
 
+@on_every_engine
+@pytest.mark.parametrize("edited", [2_999, 5_000])
+async def test_an_upgrade_brings_its_part_of_what_was_held_whatever_the_catalog_says_by_then(shop, provider, edited):
+    alice = await shop.tenant("alice")
+    lite, pro = await goods.tier(shop, "lite", cents=1_000, tokens=100), await goods.tier(shop, cents=3_000, tokens=500)
+    top = await goods.tier(shop, "top", cents=9_000, tokens=1_500)
+    await held(shop, provider, alice, lite)
+    provider.clock(days=10)
+    await shop.house.system().on_system(_reprice, lite, edited)
+    for tier, more, dearer in ((pro, 400, 2_000), (top, 1_000, 6_000)):
+        before = await spendable(shop, alice)
+        await change(shop, alice, tier)
+        await shop.house.system().on_system(_reprice, pro, edited)
+        await goods.deliver(shop, provider)
+        paid = provider.all("invoice")[-1]["amount_paid"]
+        assert 0 < paid < dearer
+        assert await spendable(shop, alice) == before + more * paid // dearer
+
+
+async def _reprice(db, tier, cents, /):
+    row = await db.get_one(Tier, tier)
+    row.monthly_price_cents = cents
+
+
 async def test_what_cannot_be_changed_is_refused_and_stays(shop, provider):
     alice, pro = await shop.tenant("alice"), await goods.tier(shop)
     lite, yen = await goods.tier(shop, "lite", cents=500), await goods.tier(shop, "yen", cents=500, currency="JPY")
