@@ -116,6 +116,8 @@ def reconcile(*, since: Since = RECONCILED_AGO, reason: Reason = None) -> None:
     commands.say(
         f"{_count(done.purchases, 'purchase')} waited for money: {done.undecided} still {_do(done.undecided)}."
     )
+    unknown = f"; the provider does not know {done.unknown} of them" if done.unknown else ""
+    commands.say(f"{_count(done.plans, 'plan')} {_were(done.plans)} asked for{unknown}.")
     commands.say(f"{_count(done.orders, 'order')} without an answer {_were(done.orders)} answered now.")
     commands.say("Next: atrium payments status")
 
