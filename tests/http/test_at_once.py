@@ -88,7 +88,7 @@ async def test_a_known_answer_is_given_at_once_word_for_word_until_the_catalog_c
 
 async def test_each_is_counted_and_has_its_line_as_any_other(served, at_once, caplog):
     caplog.set_level("INFO", "atrium")
-    names = (
+    names: tuple[tuple[str, dict[str, str]], ...] = (
         ("atrium_requests_total", {"outcome": "ok"}),
         ("atrium_operations_total", {"answered_by": "planned"}),
         ("atrium_documents_total", {"outcome": "known"}),
