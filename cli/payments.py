@@ -61,7 +61,9 @@ def status() -> None:
         commands.say("Nobody has bought anything yet.")
     _show_what_waits(now)
     if now.last_received_at is None or now.last_event_at is None:
-        commands.say("No event of the provider has come yet. Next: atrium payments reconcile")
+        # Where nothing was sold there may be no provider to ask.
+        do = "atrium payments reconcile" if now.counts else "atrium doctor"
+        commands.say(f"No event of the provider has come yet. Next: {do}")
     else:
         commands.say(f"The newest event came {_ago(now.now - now.last_received_at)} ago.")
 
@@ -79,6 +81,10 @@ def _show_what_waits(now: Status) -> None:
             commands.say(
                 f"DUE for {age}: {row.tokens} tokens of {row.tenant_id}, {tried}{why}. The worker goes on trying."
             )
+    for state in ("PARKED", "DUE"):
+        more = now.counts.get(("settlements", state), 0) - sum(row.state.name == state for row in now.unsettled)
+        if more > 0:
+            commands.say(f"{state}: {_count(more, 'settlement')} more, not shown.")
     for order in now.open_orders:
         age = _ago(now.now - order.created_at)
         what = f"{order.kind.name} {order.subject} of {order.tenant_id}"

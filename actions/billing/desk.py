@@ -43,7 +43,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How money stands: (table, state) → rows; what is not settled, oldest first; the newest event's moments."""
+    """How money stands: (table, state) → rows; the newest event's moments.
+
+    `unsettled`: what waits for a person, then what is due, the oldest of each first.
+    """
 
     counts: Mapping[tuple[str, str], int]
     unsettled: Sequence[Settlement]
@@ -116,11 +119,15 @@ async def repair(ctx: Context, since: datetime, /, *, by: Person) -> Repaired:
 
 
 async def _status(db: SystemSession, counts: Mapping[tuple[str, str], int], /) -> Status:
-    waits = Settlement.state.in_((SettlementState.DUE, SettlementState.PARKED))
+    unsettled: list[Settlement] = []
+    # What waits for a person first: of what a pool that is down owes there may be any number.
+    for state in (SettlementState.PARKED, SettlementState.DUE):
+        waits = sa.select(Settlement).where(Settlement.state == state).order_by(Settlement.id)
+        unsettled += await db.all(waits.limit(SHOWN_MAX))
     asked = ProviderOrder.state == OrderState.ASKED
     return Status(
         counts=counts,
-        unsettled=await db.all(sa.select(Settlement).where(waits).order_by(Settlement.id).limit(SHOWN_MAX)),
+        unsettled=unsettled,
         open_orders=await db.all(sa.select(ProviderOrder).where(asked).order_by(ProviderOrder.id).limit(SHOWN_MAX)),
         last_event_at=await db.first(sa.select(sa.func.max(PaymentEvent.occurred_at))),
         last_received_at=await db.first(sa.select(sa.func.max(PaymentEvent.created_at))),

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from actions.billing import checks, counting, processing
+from actions.billing import checks, counting, desk, processing
 from base import observe
 from db.tables.central.billing import PaymentEvent, PaymentEventState, Purchase, Settlement, SettlementState
 from tenancy import checks as asked
@@ -173,3 +173,12 @@ async def test_of_many_that_wait_for_a_person_the_number_is_told(shop, provider,
     (late,) = await checks.money_is_settled(shop.house)
     assert late.what.startswith("4 settlements have been due for more than ten minutes")
     assert [each.status.name for each in await goods.purchases(shop, alice)] == ["PENDING"] * 4
+
+
+async def test_what_waits_for_a_person_is_shown_however_much_is_due_before_it(shop, owed, monkeypatch):
+    del owed
+    monkeypatch.setattr(desk, "SHOWN_MAX", 1)
+    first, second = await till.settlements(shop.house)
+    assert await change(shop, Settlement, Settlement.id == second.id, state=SettlementState.PARKED)
+    now = await desk.status(shop.house)
+    assert [each.id for each in now.unsettled] == [second.id, first.id]
