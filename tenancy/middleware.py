@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from base import errors, observe
 from db.zones import TenantState
 from tenancy import answers, hosts
+from tenancy.budgets import COST_OF_REFUSAL
 from tenancy.context import Context, House, new_request_id
 from tenancy.directory import Route
 from tenancy.head import Head, Heads
@@ -158,8 +159,17 @@ async def _context(house: House, scope: Scope, head: Head, /, *, seen: Seen) -> 
         route, seen.host = None, "central"
     else:
         route = await _route(house, peer.host, seen)
+    nobodys = Context(house, seen.request_id, peer.origin, peer.address, route, *caller)
     if head.authorizations and scope["type"] == "http" and scope["path"] == GRAPHQL_PATH:
-        caller = await _caller(house, route, head.authorization)
+        known = _known_caller(house, route, head.authorization)
+        if known is not None:
+            caller = known
+        else:
+            # A made-up token costs a look into the database: its address pays first, and gets it back for a real one.
+            charge = await house.budgets.charge(replace(nobodys, route=None), COST_OF_REFUSAL)
+            caller = await _caller(house, route, head.authorization)
+            if caller != NOBODY:
+                charge.settle(0)
     return Context(house, seen.request_id, peer.origin, peer.address, route, *caller)
 
 

@@ -20,6 +20,8 @@ from db.tables.central.identity import AccessToken, MemberKind, TenantMember, Us
 from db.zones import TenantId
 
 ENTRIES_MAX = 10_000
+# Of tokens that are nobody's: whoever makes them up pushes out no more than what others have made up.
+UNKNOWN_MAX = 1_000
 KEPT_SECONDS = 1.0
 # A token that is asked for is read anew from this age on, with all others that are, so that no request waits for it.
 REFRESH_SECONDS = 0.5
@@ -86,7 +88,8 @@ class Viewers:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._entries: OrderedDict[str, Entry] = OrderedDict()  # the last read at the end
+        self._unknown: OrderedDict[str, Entry] = OrderedDict()
         self._asked: dict[str, asyncio.Task[Entry]] = {}
         self._due: dict[str, Id[User]] = {}
         self._refreshing: asyncio.Task[None] | None = None
@@ -112,7 +115,7 @@ class Viewers:
 
     def known(self, text: str) -> Entry | None:
         """What was read of a token within the last second; None where somebody has to be asked."""
-        entry = self._entries.get(text)
+        entry = self._entries.get(text) or self._unknown.get(text)
         now = time.monotonic()
         if entry is None or entry.until <= now:
             return None
@@ -164,9 +167,12 @@ class Viewers:
         entry = Entry(viewer, until, min(until, read_at + REFRESH_SECONDS))
         # Kept only if no token was ended since the look-up began: what was read may be what was before.
         if generation == self._generation:
-            self._entries[text] = entry
-        while len(self._entries) > ENTRIES_MAX:
-            self._entries.popitem(last=False)
+            self._entries.pop(text, None)
+            self._unknown.pop(text, None)
+            entries, most = (self._unknown, UNKNOWN_MAX) if viewer is None else (self._entries, ENTRIES_MAX)
+            entries[text] = entry
+            while len(entries) > most:
+                entries.popitem(last=False)
         return entry
 
     async def write_used(self) -> None:
@@ -186,6 +192,7 @@ class Viewers:
             self._generation += 1
             # Whoever asks from now on does not wait for an answer that was on its way before the change.
             self._asked.clear()
+            self._unknown.clear()
             for text, entry in list(self._entries.items()):
                 viewer = entry.viewer
                 if notice.topic == "reset" or viewer is None or str(viewer.token_id) == notice.key:

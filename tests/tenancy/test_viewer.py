@@ -10,9 +10,10 @@ import sqlalchemy as sa
 import worker
 from base.bus import Notice
 from db.tables.central.identity import AccessToken
-from tenancy import viewer
+from tenancy import budgets, viewer
 from tenancy.handlers import Loop
 from tests import serving
+from tests import world as worlds
 
 pytestmark = pytest.mark.anyio
 
@@ -120,6 +121,45 @@ async def test_a_token_that_ended_meanwhile_is_unknown_after_it_was_read_anew(wo
     async with asyncio.timeout(20):
         while await viewers.of_token(alice.token):
             await asyncio.sleep(0.01)
+
+
+async def test_made_up_tokens_push_out_no_more_than_each_other(world, monkeypatch):
+    monkeypatch.setattr(viewer, "KEPT_SECONDS", 3600.0)
+    monkeypatch.setattr(viewer, "UNKNOWN_MAX", 5)
+    monkeypatch.setattr(viewer, "ENTRIES_MAX", 5)
+    alice, viewers = await world.tenant("alice"), world.house.viewers
+    await viewers.of_token(alice.token)
+    for at in range(20):
+        assert await viewers.of_token(f"{at:x}|made-up") is None
+    assert viewers.known(alice.token) is not None
+    assert [at for at in range(20) if viewers.known(f"{at:x}|made-up") is not None] == [15, 16, 17, 18, 19]
+    world.house.bus.hear(Notice(viewer.TOPIC, "another"))
+    assert viewers.known("13|made-up") is None
+
+
+async def test_a_made_up_token_is_paid_for_before_it_is_looked_up(anyio_backend, templates, tmp_path, monkeypatch):
+    looked_up, real = [], viewer._read
+
+    async def seen(db, text, *known):
+        looked_up.append(text)
+        return await real(db, text, *known)
+
+    monkeypatch.setattr(viewer, "_read", seen)
+    monkeypatch.setattr(budgets.Buckets, "refill", lambda *_: None)  # no second passes
+    made = await templates.fresh("sqlite", tmp_path)
+    small = {"ATRIUM_BUDGET_ADDRESS": "10+1"}
+    async with worlds.opened("sqlite", made, tmp_path, **small) as world, serving.serving(world) as client:
+        alice = await world.tenant("alice")
+        monkeypatch.setattr(viewer, "KEPT_SECONDS", 3600.0)
+        # A real one is given back what its look-up cost, and pays from a budget of its own.
+        for _ in range(3):
+            assert (await client.graphql("{ __typename }", host=alice.host, token=alice.token)).codes == []
+        assert looked_up.pop() == alice.token
+        told = [(await client.graphql("{ __typename }", token=f"{at:x}|made-up")).codes for at in range(20)]
+        # Each is paid for twice: the look-up and the operation.
+        assert told == [[]] * 5 + [["RATE_LIMITED"]] * 15
+        assert looked_up == [f"{at:x}|made-up" for at in range(5)]
+        assert (await client.graphql("{ __typename }", host=alice.host, token=alice.token)).codes == []
 
 
 async def last_used(world, person):
