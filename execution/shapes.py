@@ -94,7 +94,9 @@ class Texts:
             keys, given = _shape_of(where)
             values = [bind.effective_value for bind in given]
             lengths = tuple([len(value) if isinstance(value, list) else -1 for value in values])
-        shape = (dialect.name, dialect.driver, make, arguments, count, lengths, keys)
+        # Which names are quoted on MySQL's protocol hangs on who answers it, known from the first connection on.
+        kind = (dialect.name, dialect.driver, getattr(dialect, "is_mariadb", False))
+        shape = (kind, make, arguments, count, lengths, keys)
         known = keys is not None
         text = self._kept.get(shape) if known else None
         if text is None:

@@ -91,6 +91,9 @@ async def opened(engine: str, folder: Path, *, rows: int = 12) -> AsyncIterator[
         stands_still(house)
         stage = Stage(house, engine)
         for database in house.sessions.databases.all():
+            # Statements are written for the server that answered, so it has to be known which that is.
+            async with database.reader.connect():
+                pass
             sa.event.listen(
                 database.reader.sync_engine, "before_cursor_execute", lambda *given: stage.sent.append(given[2])
             )
