@@ -153,7 +153,7 @@ class Checked(httpcore.AsyncNetworkBackend):
             raise EgressFailed(f"{host} has no address") from None
         # One private answer refuses the name: who mixes them means no good.
         if not addresses or not all(permitted(address, port, allow=self._allow) for address in addresses):
-            if port not in PORTS:
+            if port not in PORTS and all(map(public, addresses)):
                 raise EgressRefused(f"{host}:{port} has a port that is not open to the outside: 443 is, and 80")
             raise EgressRefused(f"{host}:{port} is not a public address")
         if in_the_clear and not all(named(address, port, allow=self._allow) for address in addresses):
