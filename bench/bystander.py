@@ -56,7 +56,7 @@ async def waited(server: Running, seconds: float) -> Waited:
     alone = await load.apart(smallest)
     attack = Order(
         server.port,
-        [request(text) for text in worst()],
+        [*(request(text) for text in worst()), *heavy()],
         seconds + 2 * WARM_SECONDS,
         connections=SENDERS,
         addresses=[f"127.0.0.{10 + number}" for number in range(SENDERS)],
@@ -83,9 +83,30 @@ def worst() -> list[str]:
     ]
 
 
-def request(query: str) -> bytes:
-    """The bytes of a POST to the central host."""
-    body = json.dumps({"query": query}).encode()
+def heavy() -> list[bytes]:
+    """Requests that are dear after their plan: variables, the whole schema, wide rows, an error in a large answer."""
+    new = f"query Q{NUMBER.decode()}"
+    names = "".join(f" n{at}: name" for at in range(12)) + "".join(f" i{at}: id" for at in range(12))
+    deeper = "effects(first: 1) { nodes { ...E } }"
+    wide = "".join(f' r{at}: effect(slug: "s{at}") {{ ...E category {{ {deeper} }} }}' for at in range(10))
+    large = "effects(first: 20) { nodes { name galleryVideos(first: 50) { nodes { id title tags } } } }"
+    return [
+        request(f"{new}($v: [String!]) {{ effects(filter: {{tagSlugs: $v}}) {{ totalCount }} }}", [0] * 100_000),
+        request(f"{new}($v: EffectFilter) {{ effects(filter: $v) {{ totalCount }} }}", dict.fromkeys(_words(), 1)),
+        request(f"{new} {{ __schema {{ types {{ name fields {{ name args {{ name }} type {{ name }} }} }} }} }}"),
+        request(f"{new} {{{wide} }} fragment E on Effect {{{names} }}"),
+        request(f'{new} {{ effect(slug: "\\u0000") {{ id }} {large} }}'),
+    ]
+
+
+def _words() -> list[str]:
+    return [f"searc{at}" for at in range(50_000)]
+
+
+def request(query: str, value: object = None) -> bytes:
+    """The bytes of a POST to the central host; the value is that of the variable `v`."""
+    told = {"query": query} if value is None else {"query": query, "variables": {"v": value}}
+    body = json.dumps(told).encode()
     head = (
         f"POST /graphql HTTP/1.1\r\nHost: {places.BASE_DOMAIN}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"

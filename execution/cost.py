@@ -17,6 +17,7 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    GraphQLError,
     GraphQLIncludeDirective,
     GraphQLInputType,
     GraphQLInterfaceType,
@@ -263,10 +264,14 @@ class _Compiling:
                     self._walk(kind, fragment.selection_set, found=found, spread=spread)
 
     def _included(self, selection: Any) -> bool:
-        skip = get_directive_values(GraphQLSkipDirective, selection, self._variables)
-        if skip is not None and skip["if"]:
-            return False
-        include = get_directive_values(GraphQLIncludeDirective, selection, self._variables)
+        try:
+            skip = get_directive_values(GraphQLSkipDirective, selection, self._variables)
+            if skip is not None and skip["if"]:
+                return False
+            include = get_directive_values(GraphQLIncludeDirective, selection, self._variables)
+        except GraphQLError:
+            # A variable that has a default may be null all the same: the library says so, beside whatever it has read.
+            return True
         return include is None or bool(include["if"])
 
     def _fits(self, kind: GraphQLNamedType, condition: str) -> bool:

@@ -142,6 +142,11 @@ class Documents:
         self._kept.grow(document.text, _weight_of_plan(document))
         self._told()
 
+    def grew(self, document: Document, weight: int) -> None:
+        """The document holds so many bytes more than its plans are taken for."""
+        self._kept.grow(document.text, weight)
+        self._told()
+
     def _read(self, text: str, then: Then | None) -> tuple[Remembered, bool]:
         """What is to be remembered of a text, and whether it will be so the next time."""
 

@@ -7,9 +7,12 @@ generated source come from here alone, never from a document.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import orjson
@@ -32,6 +35,8 @@ MOMENTS_REMEMBERED_MAX = 20_000
 TEXTS_REMEMBERED_MAX = 10_000
 MOMENT_CHARACTERS = len("2026-01-31 12:00:00.000000")
 TEXT_CHARACTERS_REMEMBERED_MAX = 200
+
+_THREAD = ThreadPoolExecutor(1, thread_name_prefix="emitting")
 
 
 class Asker(Protocol):
@@ -80,6 +85,15 @@ def emitter(layout: Layout, views: Sequence[View], place: int, /, *, dialect: Di
     found: Emitter | None = layout.emitters.get(key)
     if found is None:
         found = layout.emitters[key] = Emitter(views[place], layout, dialect=dialect)
+    return found
+
+
+async def emitter_off_loop(layout: Layout, views: Sequence[View], place: int, /, *, dialect: Dialect) -> Emitter:
+    """The same, a new one generated on a thread: one of many fields takes longer than the loop may be held."""
+    found: Emitter | None = layout.emitters.get((place, dialect.name, dialect.driver))
+    if found is None:
+        make = partial(emitter, layout, views, place, dialect=dialect)
+        found = await asyncio.get_running_loop().run_in_executor(_THREAD, make)
     return found
 
 

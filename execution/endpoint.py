@@ -17,8 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from base import errors, observe
 from execution import request, response
-from execution.bounds import Gone, within
-from execution.document import Unfit
+from execution.bounds import Gone, OnHangUp, within
+from execution.document import Document
 from execution.exchange import EXCHANGE, Exchange
 from execution.library import Executor
 from execution.plans import Plans
@@ -118,24 +118,24 @@ class Endpoint:
         if asked.operation_name is not None:
             seen.name(asked.operation_name)
         context: Context = scope["state"]["context"]
-        kind = await self._kind(context, asked)
+        watch: OnHangUp | None = scope["extensions"][EXCHANGE].on_hang_up
+        document: Document | None = None
+        if _may_write(asked):
+            opening = open_document(self._plans, context, asked)
+            opened = await within(opening, seconds=EXECUTION_SECONDS_MAX, on_hang_up=watch)
+            if not isinstance(opened, Document):
+                # Not looked at again: another time it might be fit, and nobody would have asked what it does.
+                return opened or timed_out()
+            document = opened
+        kind = None if document is None else document.kind(asked.operation_name)
         if kind is OperationType.MUTATION and scope["method"] == "GET":
             raise answers.bad(405, "Send a mutation by POST.", [(b"allow", b"POST")])
         if kind is OperationType.SUBSCRIPTION:
             raise answers.bad(400, "Subscriptions are served over WebSocket (graphql-transport-ws) on this path.")
-        doing = _answering(self._plans, context, asked)
+        doing = _answering(self._plans, context, asked, document)
         # A mutation that was begun goes on without its client: half of one would be the worse answer.
-        watch = None if kind is OperationType.MUTATION else scope["extensions"][EXCHANGE].on_hang_up
-        return await within(doing, seconds=EXECUTION_SECONDS_MAX, on_hang_up=watch) or _timed_out()
-
-    async def _kind(self, context: Context, asked: Asked) -> OperationType:
-        if _may_write(asked):
-            with contextlib.suppress(Unfit):
-                document = await self._plans.document(
-                    context, asked.query, variables=asked.variables, operation_name=asked.operation_name
-                )
-                return document.kind(asked.operation_name) or OperationType.QUERY
-        return OperationType.QUERY
+        watch = None if kind is OperationType.MUTATION else watch
+        return await within(doing, seconds=EXECUTION_SECONDS_MAX, on_hang_up=watch) or timed_out()
 
     async def _preflight(self, scope: Scope, send: Send) -> None:
         allowed = self._origins.headers(answers.header(scope, b"origin"), preflight=True)
@@ -166,22 +166,30 @@ async def _discard(receive: Receive) -> None:
                 pass
 
 
-async def execute(plans: Plans, ctx: Context, asked: Asked) -> bytes | ExecutionResult:
+def open_document(plans: Plans, ctx: Context, asked: Asked) -> Coroutine[Any, Any, Document | ExecutionResult]:
+    """The document of a request, or why it is none."""
+    return plans.opened(ctx, asked.query, variables=asked.variables, operation_name=asked.operation_name)
+
+
+async def execute(plans: Plans, ctx: Context, asked: Asked, document: Document, /) -> bytes | ExecutionResult:
     """Run a query or mutation within the time that one has. Raises RateLimited."""
-    return await within(_answering(plans, ctx, asked), seconds=EXECUTION_SECONDS_MAX) or _timed_out()
+    return await within(_answering(plans, ctx, asked, document), seconds=EXECUTION_SECONDS_MAX) or timed_out()
 
 
-def _answering(plans: Plans, ctx: Context, asked: Asked) -> Coroutine[Any, Any, bytes | ExecutionResult]:
+def _answering(
+    plans: Plans, ctx: Context, asked: Asked, document: Document | None, /
+) -> Coroutine[Any, Any, bytes | ExecutionResult]:
     return plans.answer(
         ctx,
-        asked.query,
+        document or asked.query,
         variables=asked.variables,
         operation_name=asked.operation_name,
         tells_cost=asked.tells_cost,
     )
 
 
-def _timed_out() -> ExecutionResult:
+def timed_out() -> ExecutionResult:
+    """What is told of an operation that took too long."""
     message = f"The operation took longer than {EXECUTION_SECONDS_MAX:.0f} seconds."
     return ExecutionResult(None, [GraphQLError(message, extensions={"code": errors.TimedOut.code})])
 

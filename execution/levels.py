@@ -16,7 +16,7 @@ from graphql.execution.values import VariableValues
 
 from execution import fetch, functions, statements
 from execution.declare import Read, Through
-from execution.emit import Emitter, emitter
+from execution.emit import Emitter, emitter_off_loop
 from execution.keyset import Window
 from execution.layout import Layout, Load
 from execution.page import Displays, Stand, connection
@@ -48,7 +48,7 @@ class Levels(Sending, abc.ABC):
         for place, loads in enumerate(layout.loads):
             if views[place].joins:
                 self.spend(len(rows) * views[place].joins)
-            made = emitter(layout, views, place, dialect=dialect)
+            made = await emitter_off_loop(layout, views, place, dialect=dialect)
             if made.lasts:
                 found.append(await self._found_again(made, loads, rows))
             else:

@@ -19,7 +19,8 @@ from base import errors, observe
 from base.bus import Notice
 from db.zones import TenantState
 from execution import endpoint, response
-from execution.document import Document, Unfit
+from execution.bounds import within
+from execution.document import Document
 from execution.library import Executor
 from execution.plans import Plans, denied
 from execution.request import Asked
@@ -107,6 +108,8 @@ class Socket:
         self._initialised = False
         self._ready = False
         self._operations: dict[str, asyncio.Task[None]] = {}
+        # What changes something: it goes on whoever hangs up, since half of it would be the worse answer.
+        self._acting: set[asyncio.Task[None]] = set()
         self._told = asyncio.Event()
         self.gone = asyncio.Event()
         self._ended: asyncio.Future[Ends] = asyncio.get_running_loop().create_future()
@@ -131,8 +134,9 @@ class Socket:
                         task.result()
         finally:
             timer.cancel()
-            running = (reading, watching, *self._operations.values())
-            for task in running:
+            running = {reading, watching, *self._operations.values(), *self._acting}
+            self._operations.clear()
+            for task in running - self._acting:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
@@ -175,7 +179,7 @@ class Socket:
             self._start(told)
         elif kind == "complete" and isinstance(told.get("id"), str):
             task = self._operations.pop(told["id"], None)
-            if task is not None:
+            if task is not None and task not in self._acting:
                 task.cancel()
         elif kind != "pong":
             raise Ends(BAD_MESSAGE, "Invalid message received")
@@ -203,7 +207,7 @@ class Socket:
             raise Ends(BAD_MESSAGE, "Invalid message received")
         if key in self._operations:
             raise Ends(DUPLICATE_ID, f"Subscriber for {key} already exists")
-        if len(self._operations) >= OPERATIONS_MAX:
+        if len({*self._operations.values(), *self._acting}) >= OPERATIONS_MAX:
             raise Ends(TOO_MANY, f"More than {OPERATIONS_MAX} operations on one socket")
         try:
             asked = Asked.of(told.get("payload"))
@@ -221,7 +225,8 @@ class Socket:
         try:
             refused = await self._answered(key, asked)
             observe.REQUESTS.labels("ok" if refused is None else "refused").inc()
-            if self._operations.pop(key, None) is not None:
+            if self._is_asked(key):
+                del self._operations[key]
                 await self._last(key, refused)
         except asyncio.CancelledError:
             raise
@@ -230,22 +235,38 @@ class Socket:
                 observe.note(observe.Event.INTERNAL_ERROR, failure=error, id=self._context.request_id)
                 self.end(Ends(1011, "Internal error"))
 
+    def _is_asked(self, key: str) -> bool:
+        """Whether the client still waits for the operation at hand; a completed one's key may be another's by now."""
+        return self._operations.get(key) is asyncio.current_task()
+
     async def _answered(self, key: str, asked: Asked) -> ExecutionResult | None:
         """Send what an operation answers; returned is why there is nothing."""
         try:
-            with contextlib.suppress(Unfit):  # which is answered, and paid for, like any other
-                document = await self._plans.document(
-                    self._context, asked.query, variables=asked.variables, operation_name=asked.operation_name
-                )
-                if document.kind(asked.operation_name) is OperationType.SUBSCRIPTION:
-                    return await self._follow(key, asked, document)
-            result = await endpoint.execute(self._plans, self._context, asked)
+            opening = endpoint.open_document(self._plans, self._context, asked)
+            opened = await within(opening, seconds=endpoint.EXECUTION_SECONDS_MAX)
+            if not isinstance(opened, Document):
+                return opened or endpoint.timed_out()
+            kind = opened.kind(asked.operation_name)
+            if kind is OperationType.SUBSCRIPTION:
+                return await self._follow(key, asked, opened)
+            result = await self._executed(asked, opened, acts=kind is OperationType.MUTATION)
         except errors.Denial as denial:
             return denied(denial)
         if isinstance(result, ExecutionResult) and not response.began(result):
             return result
-        await self._next(key, result)
+        if self._is_asked(key):
+            await self._next(key, result)
         return None
+
+    async def _executed(self, asked: Asked, document: Document, *, acts: bool) -> bytes | ExecutionResult:
+        task = asyncio.current_task()
+        if not acts or task is None:
+            return await endpoint.execute(self._plans, self._context, asked, document)
+        self._acting.add(task)
+        try:
+            return await endpoint.execute(self._plans, self._context, asked, document)
+        finally:
+            self._acting.discard(task)
 
     async def _follow(self, key: str, asked: Asked, document: Document) -> ExecutionResult | None:
         """Send the events of a subscription; the answer says why there are none."""

@@ -20,7 +20,7 @@ from graphql import (
 from graphql.execution.values import VariableValues
 
 from base import errors, observe
-from execution import library
+from execution import introspection, library
 from execution.amounts import OperationCost
 from execution.cost import Costs
 from execution.document import Budget, Document, Unfit, in_budget
@@ -40,7 +40,7 @@ PLANS_OF_A_DOCUMENT_MAX = 32
 COST_PLANNED_MAX = 1_000_000
 
 _BY_PLAN = observe.PLANNED.labels("planned")
-_EXPECTED = (errors.AtriumError, GraphQLError, Incomplete, LookupError)
+_EXPECTED = (errors.AtriumError, GraphQLError, Incomplete)
 Key = tuple[Any, ...]
 
 
@@ -55,7 +55,7 @@ class Plans:
     async def answer(
         self,
         ctx: Context,
-        query: str,
+        query: str | Document,
         *,
         variables: dict[str, Any] | None = None,
         operation_name: str | None = None,
@@ -63,12 +63,16 @@ class Plans:
     ) -> bytes | ExecutionResult:
         """The whole body where all went well, else what the library says, with `extensions.cost` where it is told.
 
-        Raises RateLimited.
+        Who has the document brings it: looked up twice, one that comes once would be taken for known. Raises
+        RateLimited.
         """
         try:
-            document = self._documents.known(query)
-            if document is None:
-                document = await self.document(ctx, query, variables=variables, operation_name=operation_name)
+            if isinstance(query, Document):
+                document = query
+            else:
+                document = self._documents.known(query) or await self.document(
+                    ctx, query, variables=variables, operation_name=operation_name
+                )
             ready = document.ready.get(operation_name)
             if ready is None:
                 ready = await self.ready(ctx, document, variables=variables, operation_name=operation_name)
@@ -78,7 +82,11 @@ class Plans:
             return ExecutionResult(None, unfit.errors)
         except errors.CostLimitExceeded as denial:
             return denied(denial)
-        said, run, data = await self._run(ctx, document, ready, variables=variables, operation_name=operation_name)
+        try:
+            said, run, data = await self._run(ctx, document, ready, variables=variables, operation_name=operation_name)
+        except errors.RateLimited:
+            charge.settle(COST_OF_REFUSAL)
+            raise
         actual = COST_OF_REFUSAL
         if ready is not None and (isinstance(said, bytes) or began(said)):
             actual = ready.cost.actual(ready.values, data, None if run is None else run.written)
@@ -103,7 +111,10 @@ class Plans:
             return None
         ready = document.ready.get(operation_name)
         if ready is None:
-            found = self._asked(document, variables, operation_name)
+            try:
+                found = self._asked(document, variables, operation_name)
+            except Unfit:
+                return None
             if found is None or found[2] not in document.plans:
                 return None
             ready = Ready(document.plans[found[2]], found[1], document.costs[found[2]])
@@ -194,7 +205,27 @@ class Plans:
         said = await self._executor.execute(
             ctx, document, variables=variables, operation_name=operation_name, answered=answered
         )
+        if ready is not None and run is None:
+            self._keep(document, operation_name, ready, said)
         return said, run, said.data
+
+    def _keep(self, document: Document, operation_name: str | None, ready: Ready, said: ExecutionResult, /) -> None:
+        """Remember what was said of the schema: it hangs on nothing but the document."""
+        if ready.values is not NONE or said.errors or not introspection.alone(document, operation_name):
+            return
+        body = orjson.dumps({"data": said.data})
+        document.ready[operation_name] = Ready(Plan("query", [], body=body), NONE, ready.cost)
+        self._documents.grew(document, len(body))
+
+    async def opened(
+        self, ctx: Context, query: str, *, variables: dict[str, Any] | None = None, operation_name: str | None = None
+    ) -> Document | ExecutionResult:
+        """The document of a text, or why it is none, which is charged. Raises RateLimited."""
+        try:
+            return await self.document(ctx, query, variables=variables, operation_name=operation_name)
+        except Unfit as unfit:
+            await ctx.house.budgets.charge(ctx, COST_OF_REFUSAL)
+            return ExecutionResult(None, unfit.errors)
 
     async def document(
         self, ctx: Context, query: str, *, variables: dict[str, Any] | None = None, operation_name: str | None = None
@@ -246,7 +277,10 @@ class Plans:
         variables: dict[str, Any] | None,
         operation_name: str | None,
     ) -> None:
-        found = self._asked(document, variables, operation_name)
+        try:
+            found = self._asked(document, variables, operation_name)
+        except Unfit:  # told with each request: it says nothing of the document
+            return
         if found is not None:
             operation, values, key = found
             _remember(document, key, self._made(document, operation, values, budget))
@@ -254,7 +288,10 @@ class Plans:
     def _asked(
         self, document: Document, variables: dict[str, Any] | None, operation_name: str | None
     ) -> tuple[OperationDefinitionNode, VariableValues, Key] | None:
-        """What is to be run, with which values, and under which key its plan is kept; None where that is wrong."""
+        """What is to be run, with which values, and under which key its plan is kept; None where that is wrong.
+
+        Raises Unfit where the variables hold more than is looked at.
+        """
         operation = document.operation(operation_name)
         if operation is None:
             return None
@@ -263,13 +300,17 @@ class Plans:
             known = document.variables[operation_name] = Variables(
                 self._executor.core, operation.variable_definitions or ()
             )
+        too_much = known.too_much(variables) if variables else None
+        if too_much is not None:
+            raise Unfit([too_much])
         values = known.values(variables or {})
         if isinstance(values, list):
             return None
         if not document.conditions:
             return operation, values, (operation_name,)
-        # A tuple's truths compare equal to numbers, but Boolean variables hold booleans or nothing.
-        return operation, values, (operation_name, *[values.coerced.get(name) for name in document.conditions])
+        # Another operation of the document may have a variable of the same name and any type: it is no condition there.
+        said = [values.coerced.get(name) for name in document.conditions]
+        return operation, values, (operation_name, *[each if isinstance(each, bool) else None for each in said])
 
     def _made(
         self,

@@ -30,7 +30,7 @@ from strawberry.schema_directive import Location
 OBJECT, LEAF = 1, 0  # what a field weighs that says nothing of itself
 COUNT, SEARCH = 5, 10
 # The descriptions of a whole schema are rows that nobody pages.
-INTROSPECTION = {"__schema": 100, "__type": 10}
+INTROSPECTION = {"__schema": 1_000, "__type": 50}
 
 D = TypeVar("D")
 

@@ -19,10 +19,13 @@ from execution.layout import Selected
 from execution.levels import Levels, layout_of
 from execution.page import Stand, connection
 from execution.sending import Journal, Tuples
+from execution.snapshot import WRITTEN_BYTES_MAX
 from execution.steps import AnyNode, Incomplete, Page, Payload, Plan, RootStep, View
 from tenancy.context import Context, with_viewer
 
 READS_MAX = 1_000
+# Of what is kept by its arguments: a slug, a cursor or a filter's word is shorter, and only their number is counted.
+KEPT_CHARACTERS_MAX = 400
 # What pure functions have returned: a read names no caller, so one of the same arguments serves everybody.
 READS: dict[tuple[Callable[..., Any], tuple[tuple[str, Any], ...]], Read] = {}
 
@@ -83,11 +86,12 @@ class Run(Levels):
         run._catalog = self._catalog
         shown = await run._shown(step, await run.called(step))
         self.spend(run._objects)
-        key = _key(step, self._variables)
+        key = _key(step.arguments.of(self._variables))
         if run._is_lasting and key is not None and shown is not None:
-            kept = Written(orjson.Fragment(orjson.dumps(shown)), run._objects)
+            text = orjson.dumps(shown)
+            kept = Written(orjson.Fragment(text), run._objects)
             self._catalog.displays(step)[key] = self.written[step.response] = kept
-            self._catalog.count(1)
+            self._catalog.count(1 + len(text) // WRITTEN_BYTES_MAX)
         return shown
 
     def _kept(self, step: RootStep) -> orjson.Fragment | None:
@@ -95,7 +99,7 @@ class Run(Levels):
         if not step.is_everybodys:
             return None
         access.check(self.ctx, step.call.root.access)
-        known: Written | None = self._catalog.displays(step).get(_key(step, self._variables))
+        known: Written | None = self._catalog.displays(step).get(_key(step.arguments.of(self._variables)))
         if known is None:
             return None
         self.spend(known.objects)
@@ -122,11 +126,11 @@ class Run(Levels):
         if not step.is_pure:
             return await step.call.value(self.ctx, step.prepare(given))
         access.check(self.ctx, step.call.root.access)
-        key = (step.call.root.function, tuple(given.items()))
-        try:
-            known = READS.get(key)
-        except TypeError:  # an input object has no hash
+        arguments = _key(given)
+        if arguments is None:
             return await step.call.value(self.ctx, step.prepare(given))
+        key = (step.call.root.function, arguments)
+        known = READS.get(key)
         if known is not None:
             return known
         value = await step.call.value(self.ctx, step.prepare(given))
@@ -243,9 +247,11 @@ class Run(Levels):
         return await self.send(node.table, statements.listed_by_place, arguments, values, where=read.where)
 
 
-def _key(step: RootStep, variables: Any) -> tuple[tuple[str, Any], ...] | None:
-    """A field's arguments as the key of what is kept; None where they have no hash."""
-    key = tuple(step.arguments.of(variables).items())
+def _key(arguments: dict[str, Any]) -> tuple[tuple[str, Any], ...] | None:
+    """A field's arguments as the key of what is kept; None where they are long or have no hash, as input objects."""
+    key = tuple(arguments.items())
+    if sum(len(value) for value in arguments.values() if isinstance(value, str)) > KEPT_CHARACTERS_MAX:
+        return None
     try:
         hash(key)
     except TypeError:

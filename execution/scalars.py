@@ -35,7 +35,7 @@ def write_date_time(moment: object) -> str:
 
 
 def read_date_time(text: object) -> datetime:
-    """A moment with a time zone. Raises GraphQLError."""
+    """A moment with a time zone. Raises ValueError, to which the library adds what is named so and where."""
     if isinstance(text, str) and len(text) <= DATE_TIME_CHARACTERS_MAX:
         try:
             moment = datetime.fromisoformat(text)
@@ -43,7 +43,7 @@ def read_date_time(text: object) -> datetime:
                 return moment.astimezone(UTC)
         except (ValueError, OverflowError):
             pass
-    raise GraphQLError("DateTime is written as RFC 3339 with its time zone, e.g. 2026-01-31T12:00:00.000Z.")
+    raise ValueError("DateTime is written as RFC 3339 with its time zone, e.g. 2026-01-31T12:00:00.000Z.")
 
 
 def write_big_int(value: object) -> int:
@@ -54,14 +54,14 @@ def write_big_int(value: object) -> int:
 
 
 def read_big_int(value: object) -> int:
-    """A whole number, given as a number or in decimal digits. Raises GraphQLError."""
+    """A whole number, given as a number or in decimal digits. Raises ValueError."""
     if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
         value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= BIG_INT_MAX:
         return value
-    raise GraphQLError("BigInt is a whole number up to 9223372036854775807, as a number or in decimal digits.")
+    raise ValueError("BigInt is a whole number up to 9223372036854775807, as a number or in decimal digits.")
 
 
 def _defined(name: str, description: str, **functions: object) -> ScalarDefinition:

@@ -1,6 +1,7 @@
 """Variables → values of their types: plainly where each is given and of its type already, else by the library.
 
-The library reads a variable's type out of the document for every request; here that is done once.
+The library reads a variable's type out of the document for every request; here that is done once. What holds too much
+is refused before its type is looked at: telling all that is wrong with a hundred thousand values takes seconds.
 """
 
 from __future__ import annotations
@@ -20,6 +21,13 @@ from graphql import (
 )
 from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
 from graphql.execution.values import VariableValues, VariableValueSource
+
+from base import errors
+
+DEPTH_MAX = 20
+ENTRIES_MAX = 250  # of a list or an object
+VALUES_MAX = 5_000  # within lists and objects, of all variables together
+ERRORS_MAX = 20
 
 NONE = VariableValues({}, {})
 # What the library leaves as it is.
@@ -47,7 +55,33 @@ class Variables:
         """The values, or what is wrong with them."""
         if not self._definitions:
             return NONE
-        return self._plainly(given) or get_variable_values(self._schema, self._definitions, given)
+        return self._plainly(given) or get_variable_values(
+            self._schema, self._definitions, given, max_errors=ERRORS_MAX
+        )
+
+    def too_much(self, given: dict[str, Any]) -> GraphQLError | None:
+        """Which variable holds more than is looked at, and how; what the operation does not declare, nobody reads."""
+        values = 0
+        for definition in self._definitions:
+            name = definition.variable.name.value
+            waiting = [(given.get(name), 1)]
+            while waiting:
+                value, depth = waiting.pop()
+                if not isinstance(value, list | dict):
+                    continue
+                values += len(value)
+                if depth > DEPTH_MAX:
+                    says = f"is nested more than {DEPTH_MAX} levels deep"
+                elif len(value) > ENTRIES_MAX:
+                    says = f"has {len(value):,} entries in one place; at most {ENTRIES_MAX} are taken"
+                elif values > VALUES_MAX:
+                    says = f"makes it more than {VALUES_MAX:,} values within lists and objects"
+                else:
+                    waiting += [(each, depth + 1) for each in (value.values() if isinstance(value, dict) else value)]
+                    continue
+                code = {"code": errors.BadUserInput.code}
+                return GraphQLError(f'Variable "${name}" {says}.', definition, extensions=code)
+        return None
 
     def _plainly(self, given: dict[str, Any]) -> VariableValues | None:
         if self._plain is None:

@@ -42,12 +42,14 @@ class Oracle:
     def __post_init__(self) -> None:
         self.plans = Plans(self.executor)
 
-    async def compare(self, ctx: Context, query: str, **variables: Any) -> dict[str, Any]:
+    async def compare(
+        self, ctx: Context, query: str, *, operation_name: str | None = None, **variables: Any
+    ) -> dict[str, Any]:
         """What was told, the same both ways. Raises AssertionError with the operation that differs."""
         asked = (query, variables)
         faults = observe.counts()["plan_failed"]
-        mine = await self.plans.answer(ctx, query, variables=variables)
-        theirs = await self.executor.execute(ctx, query, variables=variables)
+        mine = await self.plans.answer(ctx, query, variables=variables, operation_name=operation_name)
+        theirs = await self.executor.execute(ctx, query, variables=variables, operation_name=operation_name)
         if isinstance(mine, bytes):
             assert theirs.errors is None, (asked, theirs.errors)
             assert mine == orjson.dumps({"data": theirs.data}), (asked, mine, theirs.data)
@@ -65,7 +67,7 @@ class Oracle:
         assert orjson.dumps(told["data"]) == orjson.dumps(expected["data"]), (asked, told, expected)
         if mine.errors:
             self.errors += 1
-            every = await everything_wrong(self.executor, ctx, query, variables)
+            every = await everything_wrong(self.executor, ctx, query, variables=variables, name=operation_name)
             check(told, every, asked=asked)
             check(expected, every, asked=asked)
         self._count("errors" if mine.errors else "library", query, variables)
@@ -78,7 +80,7 @@ class Oracle:
 
 
 async def everything_wrong(
-    executor: library.Executor, ctx: Context, query: str, variables: dict[str, Any]
+    executor: library.Executor, ctx: Context, query: str, /, *, variables: dict[str, Any], name: str | None
 ) -> set[Told]:
     """The error of each place that has one, whatever became of the places around it. Raises Unfit."""
     answer = graphql.execute(
@@ -86,6 +88,7 @@ async def everything_wrong(
         _telling_all(executor.documents.get(query).ast),
         context_value=Asking(ctx),
         variable_values=variables,
+        operation_name=name,
     )
     result = answer if isinstance(answer, ExecutionResult) else await answer
     return {_told(response.formatted(error, ctx.request_id)) for error in result.errors or ()}

@@ -132,8 +132,8 @@ BY_HAND = [
     ("{ effects(first: 1000000) { nodes { id } } }", 5 + 100),
     ("{ effects(first: 1) { nodes { galleryVideos(first: 1000000) { nodes { id } } } } }", 5 + (1 + 1 + 50)),
     ("{ effects(first: -1) { nodes { id } } }", 5),
-    ("{ __schema { types { name } } }", 100),
-    ('{ __type(name: "Effect") { name fields { name } } }', 10),
+    ("{ __schema { types { name } } }", 1_000),
+    ('{ __type(name: "Effect") { name fields { name } } }', 50),
 ]
 
 

@@ -56,6 +56,13 @@ TOO_MUCH = [
     (conditions(17), "17 variables in @skip"),
     (" ".join(f"query Q{at} {{ b }}" for at in range(21)), "21 operations"),
     ("{ b } " + " ".join(f"fragment F{at} on Query {{ b }}" for at in range(51)), "51 fragments"),
+    ("{ b __schema { types { name } } }", "asks for nothing else"),
+    (
+        '{ ...F ... on Query @skip(if: true) { b } } fragment F on Query { t: __type(name: "In") { name } }',
+        "nothing else",
+    ),
+    ("{ c(first: " + "9" * 401 + ") }", "400 characters"),
+    ("{ c(first: 1." + "0" * 5_000 + ") }", "400 characters"),
     ("{ b } # " + "x" * 100_000, "characters"),
     ("{" + "... on Query {" * 40 + "b ...F" + "}" * 41 + "fragment F on Query {" + "...{" * 59 + "b" + "}" * 60, "100"),
 ]

@@ -11,11 +11,12 @@ from collections import Counter
 from contextlib import suppress
 from functools import partial
 
+import orjson
 import pytest
-from graphql import build_schema, get_introspection_query
+from graphql import ExecutionResult, build_schema, get_introspection_query
 
 from base import errors, observe
-from execution import documents, planning
+from execution import documents, planning, plans
 from execution.document import OutOfBudget, Unfit, too_dear
 from execution.documents import Documents
 from execution.kept import Kept
@@ -357,7 +358,7 @@ async def test_the_thread_is_one_and_is_called_what_it_is(known):
 
 
 async def test_what_asks_about_the_schema_alone_is_answered_on_the_thread(stage, executor, monkeypatch):
-    """And what asks for something else beside it on the loop, as ever."""
+    """And nothing may stand beside it, which would need the loop."""
     on_thread = []
     work = executor.documents.work
 
@@ -371,7 +372,6 @@ async def test_what_asks_about_the_schema_alone_is_answered_on_the_thread(stage,
     for text, count in (
         (whole, 1),
         ("query ($n: String!) { __typename ...F } fragment F on Query { t: __type(name: $n) { name } }", 2),
-        ('{ __typename __type(name: "Effect") { name } effects(first: 1) { totalCount } }', 2),
         ("{ __typename }", 2),
     ):
         document = await executor.documents.read(text, ctx.address)
@@ -383,3 +383,47 @@ async def test_what_asks_about_the_schema_alone_is_answered_on_the_thread(stage,
     said = await executor.execute(ctx, document, variables={})
     assert said.data is None
     assert said.errors[0].extensions["code"] == "BAD_USER_INPUT"
+
+
+async def test_what_was_said_of_the_schema_is_kept_with_its_document_and_weighed(stage, executor, monkeypatch):
+    on_thread, work = [], executor.documents.work
+
+    async def seen(address, given):
+        on_thread.append(given)
+        return await work(address, given)
+
+    monkeypatch.setattr(executor.documents, "work", seen)
+    served, ctx = plans.Plans(executor), stage.of(None)
+    text = "query Kept { __typename __schema { types { name fields { name } } } }"
+    first = await served.answer(ctx, text)
+    assert isinstance(first, ExecutionResult)
+    assert (len(on_thread), first.errors) == (1, None)
+    assert executor.documents._kept._weights[text] > len(orjson.dumps(first.data))
+    assert await served.answer(ctx, text) == orjson.dumps({"data": first.data})
+    asked = "query Asked ($n: String!) { __type(name: $n) { name } }"
+    for name in ("Effect", "Video"):
+        said = await served.answer(ctx, asked, variables={"n": name})
+        assert isinstance(said, ExecutionResult)
+        assert said.data == {"__type": {"name": name}}
+    assert len(on_thread) == 3
+
+
+async def test_who_is_refused_a_place_on_the_thread_gets_back_what_the_operation_would_have_cost(
+    stage, executor, monkeypatch
+):
+    async def full(*_):
+        raise errors.RateLimited("no place", 1)
+
+    served, ctx = plans.Plans(executor), stage.of(None)
+    text = "query Refused { __schema { types { name } } }"
+    document = await served.document(ctx, text)
+    await served.ready(ctx, document, variables=None, operation_name=None)
+    monkeypatch.setattr(executor.documents, "work", full)
+    paid_back = _paid_back()
+    with pytest.raises(errors.RateLimited):
+        await served.answer(ctx, document)
+    assert _paid_back() - paid_back == 999
+
+
+def _paid_back() -> float:
+    return observe.COST.labels("paid_back").value

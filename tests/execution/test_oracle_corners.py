@@ -212,3 +212,48 @@ async def test_variables_of_every_kind_are_taken_or_refused_alike(stage, oracle,
         await oracle.compare(stage.of(ALICE), f"query ($v: {type_}) {{ {place} }}", v=value)
     await oracle.compare(stage.of(ALICE), f"query ($v: {type_}) {{ {place} }}")
     assert oracle.ran + oracle.refused == len(VALUES) + 6
+
+
+@pytest.mark.parametrize("given", [{}, {"x": True}, {"x": False}, {"x": None}])
+@pytest.mark.parametrize("word", ["skip", "include"])
+async def test_a_condition_may_be_null_where_its_variable_has_a_default(stage, oracle, word, given):
+    query = "query ($x: Boolean = true) { __typename effects(first: 1) %s { totalCount nodes { id } } }"
+    nested = "query ($x: Boolean = true) { effects(first: 2) { nodes { id name %s category { id slug %s } } } }"
+    for text in (query, nested):
+        told = await oracle.compare(stage.of(ALICE), text.replace("%s", f"@{word}(if: $x)"), **given)
+        assert ("errors" in told) == (given == {"x": None})
+
+
+async def test_what_a_null_condition_would_have_read_is_charged_as_if_it_were_asked(stage, oracle):
+    query = (
+        "query ($x: Boolean = true) { effects(first: 100) { nodes { galleryVideos(first: 50) { nodes { id %s } } } } }"
+    )
+    for text in (query, query.replace("galleryVideos(first: 50)", "galleryVideos(first: 50) @skip(if: $x)")):
+        ctx, given = stage.of(None), {"x": None}
+        document = await oracle.plans.document(ctx, text.replace("%s", "@include(if: $x)"), variables=given)
+        ready = await oracle.plans.ready(ctx, document, variables=given, operation_name=None)
+        assert ready.cost.requested(ready.values) > 100 * 50
+
+
+BESIDE = "query A ($x: Boolean!) { __typename @include(if: $x) effects(first: 1) { totalCount } } "
+
+
+@pytest.mark.parametrize(
+    ("other", "given"),
+    [
+        ("query B ($x: [ID!]!) { nodes(ids: $x) { __typename id } }", ["Effect_3e8", "y"]),
+        ("query B ($x: EffectFilter) { effects(first: 1, filter: $x) { totalCount } }", {"search": "ne"}),
+        ("query B ($x: Int) { effects(first: $x) { nodes { id } } }", 2),
+    ],
+)
+async def test_another_operation_has_a_variable_of_the_same_name_for_something_else(stage, oracle, other, given):
+    ctx, text = stage.of(ALICE), BESIDE + other
+    for name, value in (("B", given), ("A", False), ("A", True), ("B", given)):
+        told = await oracle.compare(ctx, text, operation_name=name, x=value)
+        assert "errors" not in told
+    assert oracle.by["plan"] == 4
+    if isinstance(given, int):
+        for value in range(5):
+            await oracle.compare(ctx, text, operation_name="B", x=value)
+        document = oracle.executor.documents.get(text)
+        assert len([key for key in document.plans if key[0] == "B"]) == 1

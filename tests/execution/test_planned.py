@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections import Counter
 
 import orjson
@@ -12,7 +13,7 @@ from graphql import get_operation_ast, parse
 
 from base import observe
 from base.bus import Notice
-from execution import plans, run
+from execution import emit, plans, run
 from execution.drawing import drawn
 from execution.plan import Planner
 from execution.run import Run
@@ -196,3 +197,37 @@ def test_fragments_nested_thirty_levels_are_planned_by_looking_at_each_once_a_ty
         counts.append(looked)
     # Each level adds as much as the one before; doubled, thirty levels would be a billion.
     assert counts[3] - counts[2] == counts[2] - counts[1] < 100
+
+
+async def test_what_is_kept_by_its_arguments_is_kept_by_short_ones(stage, planned):
+    ctx, query = stage.of(None), "query ($s: String!) { effect(slug: $s) { id } }"
+    run.READS.clear()
+    for at in range(20):
+        for slug, kept in ((f"short-{at}", True), (f"{at}" + "x" * 900_000, False)):
+            before = len(run.READS)
+            assert await planned.answer(ctx, query, variables={"s": slug}) == b'{"data":{"effect":null}}'
+            assert len(run.READS) == before + kept
+    page = "query ($c: String) { effects(after: $c) { totalCount nodes { id } } }"
+    before = len(run.READS)
+    said = await planned.answer(ctx, page, variables={"c": "x" * 900_000})
+    assert [error.original_error.code for error in said.errors] == ["BAD_USER_INPUT"]
+    assert len(run.READS) == before
+    held = [key for of in Run(ctx, NONE)._catalog._displays.values() for key in of]
+    assert max((len(str(key)) for key in held), default=0) < 1_000
+
+
+async def test_what_shows_rows_is_generated_off_the_loop_and_once(stage, planned, monkeypatch):
+    threads, made = [], emit.Emitter.__init__
+
+    def seen(*given, **named):
+        threads.append(threading.current_thread().name)
+        made(*given, **named)
+
+    monkeypatch.setattr(emit.Emitter, "__init__", seen)
+    fields = " ".join(f"n{at}: name" for at in range(15))
+    query = f'{{ wide: effect(slug: "effect-003") {{ {fields} category {{ slug }} }} }}'
+    for _ in range(3):
+        assert isinstance(await planned.answer(stage.of(None), query), bytes)
+    assert threads
+    assert set(threads) == {"emitting_0"}
+    assert len(threads) <= 2

@@ -64,5 +64,52 @@ def test_several_variables_stand_together(schema):
         assert ours == theirs, (one, other)
 
 
+def deep(levels: int) -> object:
+    value: object = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+TOO_MUCH = [
+    ("[String!]", list(range(120_000)), "120,000 entries"),
+    ("[String!]", ["a"] * 251, "251 entries"),
+    ("EffectFilter", {f"searc{at}": 1 for at in range(50_000)}, "50,000 entries"),
+    ("EffectFilter", {"tagSlugs": [["a"] * 250] * 250}, "5,000 values"),
+    ("EffectFilter", {"tagSlugs": deep(20)}, "20 levels"),
+    ("EffectFilter", deep(100_000), "20 levels"),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "says"), TOO_MUCH, ids=range(len(TOO_MUCH)))
+def test_a_variable_that_holds_too_much_is_named_before_its_type_is_looked_at(schema, kind, value, says):
+    looked_at = 0
+
+    class Counted(dict):
+        def values(self):
+            nonlocal looked_at
+            looked_at += len(self)
+            return super().values()
+
+    (operation,) = parse(f"query ($a: Int, $v: {kind}) {{ __typename }}").definitions
+    assert isinstance(operation, OperationDefinitionNode)
+    declared = variables.Variables(schema, operation.variable_definitions or ())
+    given = Counted(value) if isinstance(value, dict) else value
+    error = declared.too_much({"a": 1, "v": given, "w": [0] * 10_000})
+    assert error is not None
+    assert error.message.startswith('Variable "$v" ')
+    assert says in error.message
+    assert error.extensions == {"code": "BAD_USER_INPUT"}
+    assert error.locations
+    assert looked_at <= variables.ENTRIES_MAX
+
+
+def test_as_much_as_may_be_is_looked_at_and_what_nobody_declared_is_not(schema):
+    (operation,) = parse("query ($v: [[[Int]]], $s: String) { __typename }").definitions
+    assert isinstance(operation, OperationDefinitionNode)
+    declared = variables.Variables(schema, operation.variable_definitions or ())
+    assert declared.too_much({"v": [[[0] * 250] * 18, deep(18)], "s": "x" * 900_000, "w": deep(500)}) is None
+
+
 def test_an_operation_without_variables_takes_none(schema):
     assert variables.Variables(schema, ()).values({"a": 1}) is variables.NONE

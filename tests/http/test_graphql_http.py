@@ -8,6 +8,8 @@ import json
 import pytest
 
 from execution import endpoint, request
+from execution.document import OutOfBudget, Reader, too_dear
+from execution.kept import Kept
 from tests.world import WORKER_TOKEN, on_every_engine
 
 JSON = "application/json"
@@ -162,6 +164,76 @@ async def test_get_runs_queries_alone(served):
         assert (response.status_code, code_of(response)) == (400, "BAD_USER_INPUT")
     response = await served.request("GET", "/graphql?query=%FF%FE", headers={"accept": JSON})
     assert (response.status_code, code_of(response)) == (400, "BAD_USER_INPUT")
+
+
+async def test_a_document_that_was_out_of_budget_once_is_not_looked_at_again_unasked(served, monkeypatch):
+    """The second look might find a mutation that nobody has kept from running by GET."""
+    alice = await served.world.tenant("alice")
+    read, tries = Reader.read, []
+
+    def late(reader, text, budget=None):
+        tries.append(text)
+        if len(tries) <= 2:
+            raise OutOfBudget(too_dear("The document takes too long to plan.").errors)
+        return read(reader, text, budget)
+
+    monkeypatch.setattr(Reader, "read", late)
+    params = {"query": "mutation { logout { ok } }"}
+    headers = {"authorization": f"Bearer {alice.token}"}
+    for status, code in ((200, "COST_LIMIT_EXCEEDED"), (405, "BAD_USER_INPUT")):
+        response = await served.request("GET", host=alice.host, params=params, headers=headers)
+        assert (response.status_code, code_of(response)) == (status, code)
+    kept = await served.graphql("{ viewer { id } }", host=alice.host, token=alice.token)
+    assert kept.data["viewer"] is not None
+
+
+TOO_MUCH = {
+    "[String!]": ("effects(filter: {tagSlugs: $v}) { totalCount }", list(range(120_000))),
+    "EffectFilter": ("effects(filter: $v) { totalCount }", {f"searc{at}": 1 for at in range(50_000)}),
+}
+
+
+@pytest.mark.parametrize("kind", TOO_MUCH)
+async def test_a_variable_that_holds_too_much_is_named_by_new_documents_and_known_ones(served, kind):
+    place, value = TOO_MUCH[kind]
+    query = f"query Much($v: {kind}) {{ {place} }}"
+    for given in (value, None, value):
+        answer = await served.graphql(query, {"v": given})
+        if given is None:
+            assert answer.data == {"effects": {"totalCount": 0}}
+        else:
+            assert answer.codes == ["BAD_USER_INPUT"]
+            assert answer.body["errors"][0]["message"].startswith('Variable "$v" has ')
+            assert answer.body["errors"][0]["locations"]
+
+
+async def test_a_wrong_number_is_told_with_its_place(served):
+    given = '{name: "a", mimeType: "image/png", sizeBytes: 1.5}'
+    query = f"mutation {{ createUpload(input: {given}) {{ userErrors {{ code }} }} }}"
+    told = (await served.graphql(query)).body["errors"]
+    assert [error["locations"] for error in told] == [[{"line": 1, "column": query.index("1.5") + 1}]]
+    assert "'BigInt'" in told[0]["message"]
+    answer = await served.graphql("{ effects(first: " + "9" * 5_000 + ") { totalCount } }")
+    assert answer.codes == ["COST_LIMIT_EXCEEDED"]
+    assert "set_int_max_str_digits" not in answer.body["errors"][0]["message"]
+
+
+async def test_what_comes_once_is_taken_for_known_by_nobody_whatever_it_does(served, monkeypatch):
+    """Looked up twice by one request it would be, and a flood of such would push out what is asked for again."""
+    asked, get = [], Kept.get
+
+    def seen(kept, key):
+        asked.append(get(kept, key))
+        return asked[-1]
+
+    monkeypatch.setattr(Kept, "get", seen)
+    for text in ("{ mutationOnce: __typename }", "mutation Once { logout { ok } }"):
+        await served.graphql(text)
+    async with served.socket() as spoken:
+        await spoken.subscribe("1", "query OnceSpoken { __typename }")
+        await spoken.receive()
+    assert asked
+    assert set(asked) == {None}
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])

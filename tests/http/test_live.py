@@ -20,6 +20,7 @@ from db.tables.central.identity import AccessToken
 from db.tables.pool.wallet import TokenTransactionKind
 from db.zones import TenantState
 from execution import live
+from execution.plans import Plans
 from tenancy import middleware
 from tests import serving
 from tests.http.test_hosts import _set_state
@@ -68,6 +69,33 @@ async def test_queries_and_mutations_run_over_the_socket_too(served):
         assert (await socket.receive())["payload"][0]["extensions"]["code"] == "BAD_USER_INPUT"
         await socket.subscribe("q", "{" + " __typename" * 3_000 + "}")
         assert (await socket.receive())["payload"][0]["extensions"]["code"] == "COST_LIMIT_EXCEEDED"
+
+
+@pytest.mark.parametrize("how", ["completes it", "hangs up"])
+async def test_a_mutation_that_was_begun_goes_on_whoever(served, monkeypatch, how):
+    begun, opened, answer = asyncio.Event(), asyncio.Event(), Plans.answer
+
+    async def slowly(*given, **named):
+        begun.set()
+        await opened.wait()
+        return await answer(*given, **named)
+
+    alice = await served.world.tenant("alice")
+    monkeypatch.setattr(Plans, "answer", slowly)
+    async with served.socket(host=alice.host, token=alice.token) as socket:
+        await socket.subscribe("m", "mutation { logout { ok } }")
+        await begun.wait()
+        if how == "completes it":
+            await socket.send({"id": "m", "type": "complete"})
+            await socket.send({"type": "ping"})
+            assert (await socket.receive())["type"] == "pong"
+            opened.set()
+            # Nothing is told of it any more, and the token that it has ended ends the socket.
+            assert (await socket.closed())[0] == live.FORBIDDEN
+    opened.set()
+    async with asyncio.timeout(60):
+        while (await served.graphql("{ viewer { id } }", host=alice.host, token=alice.token)).data["viewer"]:
+            await asyncio.sleep(0.05)
 
 
 async def test_whoever_may_not_gets_no_stream(served):
