@@ -74,12 +74,22 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class PageStands:
-    """Where a page stands in its list; cursors are null on an empty page."""
+    """Where a page stands in its list; cursors are made only when they are read, and null on an empty page."""
 
     has_next_page: bool
     has_previous_page: bool
-    start_cursor: str | None
-    end_cursor: str | None
+    ends: tuple[Row, Row] | None
+    seal: Callable[[Row], str]
+
+    @property
+    def start_cursor(self) -> str | None:
+        """Of the first row. Raises what its values say of themselves."""
+        return None if self.ends is None else self.seal(self.ends[0])
+
+    @property
+    def end_cursor(self) -> str | None:
+        """Of the last row. Raises what its values say of themselves."""
+        return None if self.ends is None else self.seal(self.ends[1])
 
 
 @dataclass(slots=True)
@@ -121,8 +131,8 @@ class Connected:
         return PageStands(
             has_next_page=self.page.has_next,
             has_previous_page=self.continued,
-            start_cursor=None if ends is None else self.seal(ends[0]),
-            end_cursor=None if ends is None else self.seal(ends[1]),
+            ends=ends,
+            seal=self.seal,
         )
 
     @property

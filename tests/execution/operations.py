@@ -20,10 +20,19 @@ from graphql import (
 )
 
 DEPTH_MAX = 6
-VARIABLES = '$yes: Boolean!, $no: Boolean! = false, $n: Int = 2, $slug: String! = "effect-003"'
+VARIABLES = '$yes: Boolean!, $no: Boolean! = false, $maybe: Boolean = true, $n: Int = 2, $slug: String! = "effect-003"'
 IDS = ["Effect_3e8", "Video_616c69636531_2710", "AiJob_616c69636531_186a0", "GalleryVideo_2710", "Tenant_616c69636531"]
 TEXTS = {"slug": ["effect-001", "nothing"], "search": ["sho 1", "ne"], "after": ["null"], "id": IDS}
 WORDS = {"tenantSlug": "alice1", "categorySlug": "category-1", "effectSlug": "effect-002", "styleSlug": "vintage"}
+OTHERS = 0.3  # how many documents have another operation beside the first
+BESIDE = [
+    "query B ($yes: [ID!]!) { nodes(ids: $yes) { __typename id } }",
+    "query B ($yes: EffectFilter) { effects(first: 2, filter: $yes) { nodes { id } } }",
+    "query B ($yes: Int) { effects(first: $yes) { nodes { id } } }",
+    "query B ($yes: Boolean!) { __typename @skip(if: $yes) effects(first: 1) { totalCount } }",
+]
+# What B's variable may be given; what does not fit is refused, by both alike.
+GIVEN = [["Effect_3e8", "x"], [], {"search": "ne"}, 2, None, True, False]
 
 
 class Operations:
@@ -34,6 +43,13 @@ class Operations:
         self._random = random.Random(seed)
         self._names = 0
         self._fragments: list[str] = []
+
+    def document(self) -> str:
+        """A query A, now and then beside a query B, which has a variable of the same name for something else."""
+        text = self.query().replace("query ", "query A ", 1)
+        if self._random.random() > OTHERS:
+            return text
+        return f"{text} {self._random.choice(BESIDE)}"
 
     def query(self) -> str:
         """A query of one to three root fields."""
@@ -90,7 +106,7 @@ class Operations:
         if drawn > 0.12:
             return ""
         word = self._random.choice(["skip", "include"])
-        return f" @{word}(if: {self._random.choice(['$yes', '$no', 'true', 'false'])})"
+        return f" @{word}(if: {self._random.choice(['$yes', '$no', '$maybe', 'true', 'false'])})"
 
     def _arguments(self, field: GraphQLField) -> str:
         given = []

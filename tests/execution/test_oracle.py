@@ -13,7 +13,7 @@ from db.zones import CentralBase, PoolBase
 from tests import world as worlds
 from tests.execution import spoiling
 from tests.execution import stage as stages
-from tests.execution.operations import Operations
+from tests.execution.operations import GIVEN, Operations
 from tests.execution.oracle import Oracle
 from tests.execution.stage import ALICE, BOB, MARY
 from tests.proofs import operations, stage_of_three
@@ -65,7 +65,11 @@ async def compared(oracle: Oracle, stage: stages.Stage, executor, seed: int) -> 
     asked = OF_A_SEED[stage.engine]
     for at in range(asked):
         ctx = stage.of(dice.choice((ALICE, ALICE, MARY, BOB, None)), tenant=None if at % 11 == 10 else "")
-        await oracle.compare(ctx, drawn.query(), yes=at % 3 > 0)
+        text = drawn.document()
+        maybe = {"maybe": None if at % 20 == 19 else dice.random() < 0.5} if at % 4 else {}
+        await oracle.compare(ctx, text, operation_name="A", yes=at % 3 > 0, **maybe)
+        if "query B" in text:
+            await oracle.compare(ctx, text, operation_name="B", yes=dice.choice(GIVEN))
     assert len(oracle.distinct) >= asked * LEAST_OF_A_SEED
     assert oracle.by["plan"] > asked / 3, oracle.by
 
