@@ -137,12 +137,12 @@ async def test_a_bomb_that_is_nested_thirty_levels_is_refused_by_its_cost(served
 
 
 async def test_an_address_is_told_when_to_come_again(frugal):
-    for _ in range(5):
-        assert "errors" not in (await ask(frugal, DEAR)).body
+    for query in (DEAR, DEAR, DEAR, DEAR, '{ __type(name: "Effect") { name } }'):
+        assert "errors" not in (await ask(frugal, query)).body
     answer = await ask(frugal, DEAR)
     assert (answer.status, answer.codes) == (429, ["RATE_LIMITED"])
     wait = int(answer.raw.headers["retry-after"])
-    assert 1 <= wait <= 100
+    assert 1 <= wait <= 50
     assert answer.body["errors"][0]["extensions"]["retryAfter"] == wait
     assert "this address" in answer.body["errors"][0]["message"]
     assert told(answer)["restoreRate"] == 1
