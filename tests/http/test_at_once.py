@@ -144,7 +144,8 @@ async def test_a_known_answer_is_paid_for_and_refused_as_any_other(templates, tm
     small = {"ATRIUM_BUDGET_ADDRESS": "60+1", "ATRIUM_BUDGET_VIEWER": "10000+1", "ATRIUM_BUDGET_TENANT": "90+1"}
     async with worlds.opened("sqlite", databases, tmp_path, **small) as world, serving.serving(world) as client:
         alice = await world.tenant("alice")
-        for asker in ({}, {"host": alice.host, "token": alice.token}):
+        # The tenant's first: an address that has nothing left is not told who is behind a token that is new here.
+        for asker in ({"host": alice.host, "token": alice.token}, {}):
             del at_once[:]
             answered = await say(client, "{ __typename }", **asker)
             while not answered.codes:
