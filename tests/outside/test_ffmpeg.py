@@ -213,7 +213,7 @@ async def test_too_long_a_video_is_refused(job):
     ("limits", "said"),
     [
         (Limits(file_bytes=8_000), "too large"),
-        (Limits(memory_bytes=300 * 1024**2), "memory"),
+        (Limits(memory_bytes=150 * 1024**2), "memory"),
         (Limits(wall_seconds=0.05), "took longer"),
     ],
 )
