@@ -128,12 +128,10 @@ class Planner:
         return RootStep(
             response,
             call,
-            field,
             arguments,
             prepare,
             answer,
             nullable=not isinstance(field.type, GraphQLNonNull),
-            fields=same,
             ready=_ready(arguments, prepare),
             is_pure=is_pure,
             is_everybodys=is_pure and is_shared(answer),
@@ -286,14 +284,14 @@ class Planner:
         for response, fields in self._collector.below(served, same).items():
             name = fields[0].name.value
             if name == "__typename":
-                payload.shown.append(Part(response, None, partial(_always, served.name), False, fields))
+                payload.shown.append(Part(response, None, partial(_always, served.name), False))
                 continue
             type_ = served.fields[name].type
             named = get_named_type(type_)
             made = (
                 self._view(DECLARED[named.name], fields) if named.name in DECLARED else self._completing(type_, fields)
             )
-            payload.shown.append(Part(response, python[name], made, not isinstance(type_, GraphQLNonNull), fields))
+            payload.shown.append(Part(response, python[name], made, not isinstance(type_, GraphQLNonNull)))
         return payload
 
     def _completing(self, type_: GraphQLOutputType, same: Fields) -> complete.Complete:

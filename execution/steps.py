@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphql import FieldNode, GraphQLField, GraphQLOutputType
+from graphql import FieldNode, GraphQLOutputType
 from graphql.execution.values import VariableValues
 
 from execution.amounts import OperationCost
@@ -200,7 +200,6 @@ class Part:
     name: str | None
     made: Complete | View
     nullable: bool
-    fields: tuple[FieldNode, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -234,12 +233,10 @@ class RootStep:
 
     response: str
     call: Call
-    field: GraphQLField
     arguments: Arguments
     prepare: Callable[[dict[str, Any]], dict[str, Any]]
     answer: Answer
     nullable: bool
-    fields: tuple[FieldNode, ...]
     ready: dict[str, Any] | None = None  # arguments that are known and whole, as the function takes them
     is_pure: bool = False  # what its function returns follows from its arguments alone
     is_everybodys: bool = False  # and its rows look the same to everybody
