@@ -45,7 +45,10 @@ class Views:
         return at is not None and self._clock() - at < AGAIN_SECONDS
 
     def add(self, place: Place, who: str) -> None:
-        """Count a view; it is written within 5 s."""
+        """Count a view, unless it counts already; it is written within 5 s."""
+        # Asked again: of many that came at once, each was told that none had been counted.
+        if self.has(place[1], who):
+            return
         key = _key(place[1], who)
         self._counted[key] = self._clock()
         self._counted.move_to_end(key)

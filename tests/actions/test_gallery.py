@@ -347,6 +347,13 @@ async def test_a_view_counts_once_a_viewer_or_address_and_hour(world, ctx):
     assert (await _shown(ctx))[0].view_count == 4
 
 
+async def test_views_that_come_at_once_count_once(world, ctx):
+    place = await ctx.on_pool(gallery.publish_video, await _ready(ctx))
+    await asyncio.gather(*(gallery.record_view(world.central(), place) for _ in range(10)))
+    await views.views_of(world.house).close()
+    assert (await _shown(ctx))[0].view_count == 1
+
+
 async def test_what_is_not_listed_is_not_counted(world, ctx):
     video_id = await _ready(ctx)
     place = await ctx.on_pool(gallery.publish_video, video_id)
