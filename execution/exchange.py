@@ -61,7 +61,12 @@ class Exchange:
             LOGGER.exception("Exception in ASGI application")
             self._transport.close()
         finally:
-            self._hung_up = None
+            self.leave()
+
+    def leave(self) -> None:
+        """The app is done with it. Its scope leads here no more: a circle would be left to the garbage collector."""
+        self._hung_up = None
+        self.scope.get("extensions", {}).pop(EXCHANGE, None)
 
     # ---------------------------------------------------------------- told by the connection
 

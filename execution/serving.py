@@ -98,10 +98,12 @@ class Connection(HttpToolsProtocol):
         else:
             self._parse(data)
         exchange, self._unserved = self._unserved, None
+        if exchange is None:
+            return
         # A request that came in one read is mostly known to the app as well.
-        if exchange is not None and not (
-            self._prompt is not None and exchange.is_whole and self._prompt.at_once(exchange)
-        ):
+        if self._prompt is not None and exchange.is_whole and self._prompt.at_once(exchange):
+            exchange.leave()
+        else:
             self._start(exchange)
 
     def _again(self, parsed: repeated.Parsed, body: bytes) -> None:

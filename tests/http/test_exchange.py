@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -89,6 +91,32 @@ async def test_a_quiet_connection_is_ended_and_a_busy_one_is_not(served, monkeyp
     writer.write(BODY[5:])
     assert (await answer(reader))[1] == DATA
     assert await asyncio.wait_for(reader.read(), 20) == b""
+    writer.close()
+
+
+@pytest.mark.parametrize("body", [BODY, b'{"query": "{ a: __typename", "x": 1}', b"no JSON"])
+async def test_nothing_of_an_answered_request_is_left_to_the_garbage_collector(served, monkeypatch, body):
+    made = []
+
+    def begun(*arguments, **named):
+        found = exchange.Exchange(*arguments, **named)
+        made.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(serving, "Exchange", begun)
+    reader, writer = await connected(served)
+    gc.disable()
+    try:
+        for _ in range(4):
+            writer.write(HEAD.replace(b"27", b"%d" % len(body)) + b"\r\n" + body)
+            await answer(reader)
+        async with asyncio.timeout(20):
+            # The connection holds the last one until the next begins.
+            while sum(each() is not None for each in made) > 1:
+                await asyncio.sleep(0.01)
+        assert len(made) == 4
+    finally:
+        gc.enable()
     writer.close()
 
 
