@@ -90,11 +90,13 @@ async def claim(
     algorithms: Sequence[str] = ("",),
 ) -> list[Lease]:
     """Lease up to `most` pieces of work for `seconds`, fairly between tenants."""
-    running = await _running(db)
     leases: list[Lease] = []
+    running: Counter[TenantId] = Counter()
     until = db.now + timedelta(seconds=seconds)
     while len(leases) < min(most, CLAIMS_MAX):
         heads = await _heads(db, kinds, algorithms)
+        if heads and not leases:
+            running = await _running(db)
         heads.sort(key=lambda job: (-_urgency(job, db.now), running[job.tenant_id], job.id))
         # One a tenant and round, so that a tenant's thousand do not stand before another's one.
         taken = [job for job in _one_a_tenant(heads)[: most - len(leases)] if await _take(db, job, owner, until)]
@@ -104,6 +106,11 @@ async def claim(
             running[job.tenant_id] += 1
             leases.append(_lease(job, owner, until))
     return leases
+
+
+async def kinds_waiting(db: SystemSession, kinds: Sequence[str], /) -> set[str]:
+    """Which of these kinds have work that can be claimed now, of whatever algorithm: one statement for all of them."""
+    return set(await db.all(sa.select(Job.kind).where(Job.kind.in_(kinds), _claimable(db.now)).distinct()))
 
 
 async def take_expired(
@@ -250,6 +257,8 @@ async def _heads(db: SystemSession, kinds: Sequence[str], algorithms: Sequence[s
         .limit(HEADS_MAX)
     )
     ids = await db.all(first)
+    if not ids:
+        return []
     return list(await db.all(sa.select(Job).where(Job.id.in_(ids)).execution_options(populate_existing=True)))
 
 

@@ -187,7 +187,11 @@ async def _keep(alive: Callable[[], object], seconds: float) -> None:
 async def _claim(db: SystemSession, owner: str, wants: list[_Want], /) -> list[tuple[Handler, work.Lease]]:
     """Lease of each kind up to what is wanted, in one transaction."""
     leased = []
+    # Most rounds find nothing: they ask once, and not for each kind.
+    waiting = await work.kinds_waiting(db, [want.handler.kind for want in wants])
     for want in wants:
+        if want.handler.kind not in waiting:
+            continue
         found = await work.claim(
             db,
             [want.handler.kind],

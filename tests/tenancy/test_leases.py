@@ -165,6 +165,31 @@ async def test_work_that_kills_its_workers_is_given_up(world):
     assert (ran, ended) == ([], ["tried 3 times without an end"])
 
 
+async def test_a_round_that_finds_nothing_asks_once_for_all_kinds(world):
+    async def run(ctx, lease, alive):
+        raise AssertionError("there is nothing to be done")
+
+    async def asked(count):
+        kinds = {f"toy {number}": Handler(f"toy {number}", 60, run, None, None, 4) for number in range(count)}
+        worker_of_all = leases.Worker(world.house, kinds)
+        assert await worker_of_all.claim(wake=lambda: None) == 0
+        seen = []
+        engine = world.house.sessions.databases.central.engine.sync_engine
+
+        def see(_connection, _cursor, sql, *_):
+            if "FROM jobs" in sql:
+                seen.append(sql)
+
+        sa.event.listen(engine, "before_cursor_execute", see)
+        try:
+            assert await worker_of_all.claim(wake=lambda: None) == 0
+        finally:
+            sa.event.remove(engine, "before_cursor_execute", see)
+        return len(seen)
+
+    assert (await asked(1), await asked(8)) == (1, 1)
+
+
 async def test_a_stopping_worker_gives_its_work_back_without_counting_the_attempt(world):
     alice = await world.tenant()
     began = asyncio.Event()
