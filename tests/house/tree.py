@@ -7,6 +7,7 @@ in the tests.
 from __future__ import annotations
 
 import ast
+import functools
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,17 +40,22 @@ def python_files() -> list[Path]:
     return [path for path in walk() if path.suffix == ".py"]
 
 
-def texts() -> Iterator[tuple[str, str]]:
-    """(path inside the repository, text) of every text file but the explorer's built ones."""
-    for path in walk():
-        if path.suffix not in BINARY and not inside(path).startswith("web/dist/"):
-            yield inside(path), path.read_text(encoding="utf-8", errors="replace")
+@functools.cache
+def texts() -> tuple[tuple[str, str], ...]:
+    """(path inside the repository, text) of every text file but the explorer's built ones; read once."""
+    return tuple(
+        (inside(path), path.read_text(encoding="utf-8", errors="replace"))
+        for path in walk()
+        if path.suffix not in BINARY and not inside(path).startswith("web/dist/")
+    )
 
 
-def parsed() -> Iterator[tuple[str, ast.Module]]:
-    """(path inside the repository, syntax tree) of every Python file."""
-    for path in python_files():
-        yield inside(path), ast.parse(path.read_text(encoding="utf-8"), filename=inside(path))
+@functools.cache
+def parsed() -> tuple[tuple[str, ast.Module], ...]:
+    """(path inside the repository, syntax tree) of every Python file; parsed once, and changed by nobody."""
+    return tuple(
+        (inside(path), ast.parse(path.read_text(encoding="utf-8"), filename=inside(path))) for path in python_files()
+    )
 
 
 def config() -> dict[str, dict]:
