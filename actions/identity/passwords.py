@@ -46,26 +46,24 @@ async def change_password(ctx: Context, current: str, password: str, /) -> Signe
 
 
 async def request_password_reset(ctx: Context, email: str, /) -> None:
-    """Mail a link that sets a new password, if somebody has this address; the answer never tells.
+    """Mail a link that sets a new password, if somebody has this address; neither answer nor time ever tells.
 
-    1 counts the request; 2 central keeps the secret's hash; 3 the letter is sent. A crash after 2
-    leaves a secret that nobody knows and that ends by itself.
+    1 counts the request; then, after the answer, 2 central keeps the secret's hash; 3 the letter is sent. A crash
+    after 1 loses the letter; after 2 it leaves a secret that nobody knows and that ends by itself.
     """
     email_key = texts.fold(email)
     rates = ctx.house.rates
     await rates.hit("reset:address", ctx.address, most=RESETS_OF_ADDRESS_MAX, window_seconds=HOUR_SECONDS)
     await rates.hit("reset:account", email_key, most=RESETS_AN_HOUR_MAX, window_seconds=HOUR_SECONDS)
+    # On its own: waiting for what is written and sent where there is somebody would tell that there is.
+    ctx.house.spawn(_remind(ctx, email_key))
+
+
+async def _remind(ctx: Context, email_key: str) -> None:
     secret = secrets.token_urlsafe(32)
-    address = await ctx.on_system(_keep_secret, email_key, _digest(secret))
-    # The letter goes out on its own: waiting for it would tell that there is one.
-    if address is not None:
-        # The letter leads to the origin of the settings, never to the request's: any IP address is a central host,
-        # so whoever asks could name a machine of theirs that the secret is sent to.
-        link = f"{ctx.house.settings.origin}/graphql?reset_token={secret}"
-        ctx.house.spawn(_send(ctx.house.service(Mailer), address, link))
-
-
-async def _send(mailer: Mailer, address: str, link: str) -> None:
+    # The letter leads to the origin of the settings, never to the request's: any IP address is a central host,
+    # so whoever asks could name a machine of theirs that the secret is sent to.
+    link = f"{ctx.house.settings.origin}/graphql?reset_token={secret}"
     text = (
         "Somebody, hopefully you, asked for a new password on Atrium.\n\n"
         f"Set it within {RESET_MINUTES} minutes with the mutation resetPassword and the token that ends this link:\n"
@@ -73,7 +71,10 @@ async def _send(mailer: Mailer, address: str, link: str) -> None:
         "If it was not you, nothing has changed and nothing needs to be done.\n"
     )
     try:
-        kept = await mailer.send(address, "A new password for Atrium", text)
+        address = await ctx.on_system(_keep_secret, email_key, _digest(secret))
+        if address is None:
+            return
+        kept = await ctx.house.service(Mailer).send(address, "A new password for Atrium", text)
     except Exception as error:
         observe.note(observe.Event.MAIL_FAILED, error=repr(error))
     else:

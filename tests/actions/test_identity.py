@@ -15,7 +15,7 @@ from actions.identity import hashing, registration, sign_in
 from actions.identity.tokens import Device
 from base import errors
 from db.session import SystemSession
-from db.tables.central.identity import AccessToken, Domain, Tenant, TenantMember, User
+from db.tables.central.identity import AccessToken, Domain, PasswordResetToken, Tenant, TenantMember, User
 from db.zones import TenantState
 from tests import patience
 from tests.world import PASSWORD, on_every_engine
@@ -359,6 +359,21 @@ async def test_asking_for_a_reset_of_an_unknown_address_answers_the_same_and_mai
     assert await _mailed(world) == []
     with pytest.raises(errors.Invalid):
         await identity.reset_password(world.central(), "guess" * 9, "a brand new password")
+
+
+async def test_before_the_answer_nothing_is_done_for_an_address_that_is_not_done_for_any(world):
+    alice = await world.tenant("alice")
+    for address in (alice.email, "nobody@example.com"):
+        before = set(world.house.tasks)
+        await identity.request_password_reset(world.central(), address)
+        (later,) = world.house.tasks - before
+        # It has not begun: what the answer took cannot tell what it will find.
+        later.cancel()
+        assert await world.central().on_system(_secrets) == 0
+
+
+async def _secrets(db: SystemSession, /):
+    return await db.first(sa.select(sa.func.count(PasswordResetToken.id)))
 
 
 async def test_last_use_is_written_in_one_batch(world):
