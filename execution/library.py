@@ -34,6 +34,7 @@ from execution.keyset import FIRST_MAX
 from execution.prefetch import Allowance, Asker, Paging
 from execution.rows import Connected, Failed, Row
 from execution.selection import Selection
+from execution.turns import InTurns
 from tenancy.context import Context, with_viewer
 from tenancy.viewer import Viewer
 
@@ -246,6 +247,7 @@ class Executor:
                 context_value=Asking(ctx, answered),
                 variable_values=variables,
                 operation_name=operation_name,
+                executor_class=InTurns,
                 hide_suggestions=self._hides,
                 is_awaitable=_is_awaitable,
             )
@@ -269,6 +271,7 @@ class Executor:
                 context_value=Asking(ctx),
                 variable_values=variables,
                 operation_name=operation_name,
+                executor_class=InTurns,
                 hide_suggestions=self._hides,
             )
         except Unfit as unfit:

@@ -37,6 +37,7 @@ from execution.steps import (
     TooMuch,
     View,
 )
+from execution.turns import VALUES_A_TURN, turn
 
 Objects = dict[Branch, list[Row | None]]
 
@@ -49,6 +50,7 @@ class Partial(Run):
         self._catalog = run._catalog  # noqa: SLF001  (its own kind: one request sees one version)
         self._asks_again = True
         self._parts = run.acted
+        self._made_values = 0  # since the last turn began
 
     async def prepared(self, plan: Plan) -> dict[str, object]:
         """By response name what the library is given for each root field; an exception among them.
@@ -128,14 +130,14 @@ class Partial(Run):
         """The rows as the library takes them, each with all that the views lead to."""
         self.spend(len(rows))
         objects: Objects = {}
-        self._make(layout.root, rows, objects)
+        await self._make(layout.root, rows, objects)
         for place, view in enumerate(views):
             _link(view, layout.root, objects)
             for load in layout.loads[place]:
                 await self._hang(load, rows, objects[load.branch])
         return [row for row in objects[layout.root] if row is not None]
 
-    def _make(self, branch: Branch, rows: Tuples, objects: Objects) -> None:
+    async def _make(self, branch: Branch, rows: Tuples, objects: Objects) -> None:
         who, node = self.seen(branch.node.table), branch.node
         columns = [(key, at, decoder(node.table, key, who.database.reader.dialect)) for key, at in branch.at.items()]
         prefix = self.prefix(node.table)
@@ -143,9 +145,13 @@ class Partial(Run):
         for row in rows:
             values = {key: fetch.decoded(decode, row[at]) for key, at, decode in columns}
             made.append(None if row[branch.at["id"]] is None else Row(node, prefix, values))
+            self._made_values += len(columns)
+            if self._made_values >= VALUES_A_TURN:
+                self._made_values = 0
+                await turn()
         objects[branch] = made
         for other in branch.joins.values():
-            self._make(other, rows, objects)
+            await self._make(other, rows, objects)
 
     async def _hang(self, load: Load, rows: Tuples, objects: list[Row | None]) -> None:
         distinct = list(dict.fromkeys(starts_of(load, rows)))
