@@ -6,7 +6,6 @@ What a filter may be told stands in filters.py; this file checks and joins, and 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ PARAMETERS_MAX = 16
 CHOICES_MAX = 50
 FILTERS_MAX = 24
 PICTURES_MAX = 2
+NUMBER_MAX = 2**53
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]{0,39})\}")
@@ -170,8 +170,9 @@ def _check_one(parameter: Parameter, value: object) -> Value:
 
 
 def _finite(value: object) -> TypeGuard[float]:
-    # bool is an int to Python and no number to us.
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # bool is an int to Python and no number to us. A document's whole number may have hundreds of digits: beyond this
+    # one it fits no float, no column and no provider's JSON.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= NUMBER_MAX
 
 
 def check_graph(spec: object, parameters: Sequence[Parameter]) -> None:

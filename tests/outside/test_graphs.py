@@ -45,6 +45,15 @@ def test_a_graph_is_built_of_formatted_values_alone():
     assert graph.texts == {"text2.txt": "It's 100 %"}
 
 
+def test_a_number_of_hundreds_of_digits_is_refused_like_any_that_is_too_large():
+    # A document may hold one; it fits no float, and no JSON of 64-bit numbers.
+    with pytest.raises(InvalidParameter):
+        graphs.check_params(graphs.parse_parameters(DECLARED), {"strength": 10**350})
+    for bound in (10**350, 2**70):
+        with pytest.raises(InvalidGraph):
+            graphs.parse_parameters([{**DECLARED[0], "maximum": bound}])
+
+
 def test_what_is_not_given_has_its_default():
     parameters = graphs.parse_parameters(DECLARED)
     defaults = {"strength": 3, "look": "vintage", "ink": "#ffffff", "words": "hello"}
