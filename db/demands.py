@@ -206,6 +206,8 @@ def _private(case: _Case) -> None:
         raise case.refusal("needs a viewer, or a credential bound by equality")
     elif rule.owner is not None and rule.owner in use.equal:
         demand.named += use.equal[rule.owner]
+    elif permit.tenant is None and use.verb is not Verb.INSERT and rule.owner in use.listed:
+        return  # as with tenants: a bound list says whose rows are meant
     elif tenants:
         case.needs_tenant()
     else:

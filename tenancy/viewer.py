@@ -6,8 +6,10 @@ import hmac
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -26,7 +28,8 @@ KEPT_SECONDS = 1.0
 # A token that is asked for is read anew from this age on, with all others that are, so that no request waits for it.
 REFRESH_SECONDS = 0.5
 GATHER_SECONDS = 0.1
-REFRESHED_TOGETHER_MAX = 100
+# Tokens that are read by one statement.
+READ_TOGETHER = (1, 2, 5, 10, 20, 50, 100)
 TOKEN_CHARACTERS_MAX = 200
 CLOSE_SECONDS_MAX = 5
 SECRET_BYTES = 32
@@ -142,18 +145,19 @@ class Viewers:
 
     async def _ask(self, text: str) -> Entry:
         now, generation = time.monotonic(), self._generation
-        viewer, seconds = await self._sessions.central(SystemSession, Permit(infra=True), _read, text)
+        found = await self._sessions.central(SystemSession, Permit(infra=True), _read, {text: None})
+        viewer, seconds = found[text]
         return self._keep(text, viewer, read_at=now, seconds=seconds, generation=generation)
 
     async def _refresh(self) -> None:
         """Read what is due until nothing is, in one transaction for many."""
         while self._due:
             await asyncio.sleep(GATHER_SECONDS)
-            some = dict(list(self._due.items())[:REFRESHED_TOGETHER_MAX])
+            some = dict(list(self._due.items())[: READ_TOGETHER[-1]])
             for text in some:
                 del self._due[text]
             now, generation = time.monotonic(), self._generation
-            found = await self._sessions.central(SystemSession, Permit(infra=True), _read_again, some)
+            found = await self._sessions.central(SystemSession, Permit(infra=True), _read, some)
             for text, (viewer, seconds) in found.items():
                 self._keep(text, viewer, read_at=now, seconds=seconds, generation=generation)
 
@@ -199,7 +203,9 @@ class Viewers:
                     self._entries.pop(text, None)
 
 
-_OWNER = sa.select(AccessToken.user_id).where(AccessToken.token_hash == sa.bindparam("hash"))
+_OWNERS = sa.select(AccessToken.token_hash, AccessToken.user_id).where(
+    AccessToken.token_hash.in_(sa.bindparam("hashes", expanding=True))
+)
 _WHO = (
     sa.select(
         AccessToken.id,
@@ -217,25 +223,44 @@ _WHO = (
         (TenantMember.tenant_id == AccessToken.tenant_id) & (TenantMember.user_id == AccessToken.user_id),
         isouter=True,
     )
-    .where(AccessToken.token_hash == sa.bindparam("hash"), User.id == sa.bindparam("user"))
+    .where(
+        AccessToken.token_hash.in_(sa.bindparam("hashes", expanding=True)),
+        User.id.in_(sa.bindparam("users", expanding=True)),
+    )
 )
 
 
-async def _read(db: SystemSession, text: str, user: Id[User] | None = None) -> tuple[Viewer | None, float]:
-    """The viewer behind a token's text and for how many seconds; `user` is whose it was when it was read before."""
-    number, _, secret = text.partition("|")
+async def _read(db: SystemSession, users: Mapping[str, Id[User] | None]) -> dict[str, tuple[Viewer | None, float]]:
+    """The viewer behind each token's text and for how many seconds; `users` says whose each was when it was last read.
+
+    All of them by one statement, or two where somebody is not known.
+    """
     # The hash of a secret of full entropy is what opens the row; id and hash are then compared in constant time.
-    known = hash_secret(secret)
-    if user is None:
-        owners = await db.read(_OWNER, {"hash": known})
-        user = owners[0].user_id if owners else None
-    rows = [] if user is None else await db.read(_WHO, {"hash": known, "user": user})
-    if not rows:
+    hashes = {text: hash_secret(text.partition("|")[2]) for text in users}
+    known = {user for user in users.values() if user is not None}
+    new = [hashes[text] for text, user in users.items() if user is None]
+    if new:
+        known |= {row.user_id for row in await db.read(_OWNERS, {"hashes": _padded(new)})}
+    rows: dict[str, Any] = {}
+    if known:
+        asked = {"hashes": _padded([*hashes.values()]), "users": _padded([*known])}
+        rows = {row.token_hash: row for row in await db.read(_WHO, asked)}
+    return {text: _viewer(text, rows.get(hashes[text]), hashes[text], now=db.now) for text in users}
+
+
+def _padded(values: list[Any]) -> list[Any]:
+    """As many as one of a few numbers, the last one repeated: each number is a text that the database prepares."""
+    size = next(size for size in READ_TOGETHER if size >= len(values))
+    return values + values[-1:] * (size - len(values))
+
+
+def _viewer(text: str, token: Any, hashed: str, /, *, now: datetime) -> tuple[Viewer | None, float]:
+    if token is None:
         return None, KEPT_SECONDS
-    token = rows[0]
-    if not (hmac.compare_digest(f"{token.id:x}", number) and hmac.compare_digest(token.token_hash, known)):
+    number = text.partition("|")[0]
+    if not (hmac.compare_digest(f"{token.id:x}", number) and hmac.compare_digest(token.token_hash, hashed)):
         return None, KEPT_SECONDS
-    seconds = (token.expires_at - db.now).total_seconds()
+    seconds = (token.expires_at - now).total_seconds()
     if seconds <= 0:
         return None, KEPT_SECONDS
     viewer = Viewer(
@@ -249,10 +274,6 @@ async def _read(db: SystemSession, text: str, user: Id[User] | None = None) -> t
         is_owner=token.kind is MemberKind.OWNER,
     )
     return viewer, seconds
-
-
-async def _read_again(db: SystemSession, users: dict[str, Id[User]]) -> dict[str, tuple[Viewer | None, float]]:
-    return {text: await _read(db, text, user) for text, user in users.items()}
 
 
 async def _write_used(db: SystemSession, used: dict[Id[AccessToken], tuple[Id[User], datetime]]) -> None:

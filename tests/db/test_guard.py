@@ -469,11 +469,12 @@ def test_the_orm_works_under_the_guard_and_its_bulk_ways_too(engine: sa.Engine) 
         assert session.scalars(sa.select(Wallet.balance).order_by(Wallet.id).options(criteria)).all() == [9, 8, 0, 0]
 
 
-def test_a_system_session_may_name_several_tenants_by_a_bound_list_and_nobody_else_may():
+def test_a_system_session_may_name_several_tenants_or_users_by_a_bound_list_and_nobody_else_may():
     guard = Guard(RULES)
     read = "SELECT purchases.id FROM purchases WHERE purchases.tenant_id IN (%s, %s) AND purchases.id = %s"
     change = "UPDATE purchases SET status = %s WHERE purchases.tenant_id IN (%s, %s)"
-    for sql, values in ((read, ("acme", "other", 1)), (change, ("PAID", "acme", "other"))):
+    users = "SELECT users.name FROM users WHERE users.id IN (%s, %s)"
+    for sql, values in ((read, ("acme", "other", 1)), (change, ("PAID", "acme", "other")), (users, (7, 8))):
         guard.check(sql, values, False, SYSTEM)
         for permit in (Permit(tenant=TENANT, infra=True), MEMBER, WORKER, VISITOR, SWEEP, None):
             with pytest.raises(GuardError):
@@ -483,6 +484,10 @@ def test_a_system_session_may_name_several_tenants_by_a_bound_list_and_nobody_el
         "SELECT id FROM purchases WHERE purchases.tenant_id NOT IN (%s, %s)",
         "SELECT id FROM purchases WHERE purchases.tenant_id IN (SELECT tenant_id FROM jobs)",
         "SELECT wallets.id FROM wallets WHERE wallets.tenant_id IN (%s, %s)",
+        "SELECT videos.id FROM videos WHERE videos.user_id IN (%s, %s)",
+        "SELECT name FROM users WHERE users.id IN (%s) OR users.name = %s",
+        "SELECT name FROM users WHERE users.id NOT IN (%s, %s)",
+        "SELECT name FROM users WHERE users.id IN (SELECT user_id FROM jobs)",
     ):
         with pytest.raises(GuardError):
             guard.check(sql, ("acme", "other"), False, SYSTEM)

@@ -24,9 +24,10 @@ def reads(monkeypatch):
     real, gate = viewer._read, asyncio.Event()
     asked: asyncio.Queue[str] = asyncio.Queue()
 
-    async def slow(db, text, *known):
-        found = await real(db, text, *known)
-        asked.put_nowait(text)
+    async def slow(db, users):
+        found = await real(db, users)
+        for text in users:
+            asked.put_nowait(text)
         await gate.wait()
         return found
 
@@ -88,6 +89,33 @@ async def test_a_token_in_use_is_read_anew_before_it_is_old_and_no_request_waits
     await viewers.close()
 
 
+async def test_tokens_that_are_read_anew_together_are_one_statement(world, monkeypatch):
+    monkeypatch.setattr(viewer, "KEPT_SECONDS", 3600.0)
+    monkeypatch.setattr(viewer, "REFRESH_SECONDS", 0.0)
+    people = [await world.tenant(f"person{number}") for number in range(7)]
+    viewers, central = world.house.viewers, world.house.sessions.databases.central.engine.sync_engine
+    before = [await viewers.of_token(each.token) for each in people]
+    assert [each.user_id for each in before] == [each.user_id for each in people]
+    sent = []
+
+    def see(_connection, _cursor, sql, *_rest):
+        if "personal_access_tokens" in sql:
+            sent.append(sql)
+
+    sa.event.listen(central, "before_cursor_execute", see)
+    for each in people:
+        viewers.known(each.token)
+    async with asyncio.timeout(60):
+        while not sent:
+            await asyncio.sleep(0.01)
+    await viewers.close()
+    assert len(sent) == 1
+    after = [viewers.known(each.token).viewer for each in people]
+    assert after == before
+    assert not any(new is old for new, old in zip(after, before, strict=True))
+    sa.event.remove(central, "before_cursor_execute", see)
+
+
 async def test_what_was_read_anew_before_a_token_was_ended_is_not_kept(world, reads, monkeypatch):
     monkeypatch.setattr(viewer, "KEPT_SECONDS", 3600.0)
     monkeypatch.setattr(viewer, "REFRESH_SECONDS", 0.0)
@@ -140,9 +168,9 @@ async def test_made_up_tokens_push_out_no_more_than_each_other(world, monkeypatc
 async def test_a_made_up_token_is_paid_for_before_it_is_looked_up(anyio_backend, templates, tmp_path, monkeypatch):
     looked_up, real = [], viewer._read
 
-    async def seen(db, text, *known):
-        looked_up.append(text)
-        return await real(db, text, *known)
+    async def seen(db, users):
+        looked_up.extend(users)
+        return await real(db, users)
 
     monkeypatch.setattr(viewer, "_read", seen)
     monkeypatch.setattr(budgets.Buckets, "refill", lambda *_: None)  # no second passes
