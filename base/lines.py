@@ -6,6 +6,8 @@ again. What the lines say is not known here (`base/observe.py`).
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
@@ -14,8 +16,9 @@ WAIT_SECONDS = 0.05
 FLUSH_SECONDS_MAX = 2.0
 # Of all lines that are not yet written: some ten thousand requests.
 BYTES_MAX = 4 * 1024 * 1024
-# A pipe takes so much as one piece: lines of several processes never run into each other.
+# A pipe takes so much as one piece, and a file any number: lines of several processes never run into each other.
 PIECE_BYTES_MAX = 4_096
+FILE_PIECE_BYTES_MAX = 256 * 1024
 
 
 class Lines:
@@ -25,6 +28,7 @@ class Lines:
         """`lost` is the line that tells how many found no place."""
         self._out = out
         self._line_of_lost = lost
+        self._piece_bytes_max = FILE_PIECE_BYTES_MAX if _is_file(out) else PIECE_BYTES_MAX
         self._kept: list[bytes] = []
         self._bytes = 0  # of what is kept or just being written
         self._lost = 0
@@ -79,7 +83,7 @@ class Lines:
     def _write(self, lines: Sequence[bytes], lost: int) -> None:
         left = len(lines)
         try:
-            for piece in _pieces(lines):
+            for piece in _pieces(lines, self._piece_bytes_max):
                 self._out.write(b"".join(piece))
                 self._out.flush()
                 left -= len(piece)
@@ -89,11 +93,18 @@ class Lines:
                 self._lost += left - 1 + lost if lost else left
 
 
-def _pieces(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
+def _is_file(out: BinaryIO) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(out.fileno()).st_mode)
+    except (OSError, ValueError):  # nothing that the system knows of
+        return False
+
+
+def _pieces(lines: Sequence[bytes], most: int) -> Iterator[list[bytes]]:
     piece: list[bytes] = []
     size = 0
     for line in lines:
-        if piece and size + len(line) > PIECE_BYTES_MAX:
+        if piece and size + len(line) > most:
             yield piece
             piece, size = [], 0
         piece.append(line)

@@ -60,6 +60,25 @@ def test_lines_come_out_in_order_in_pieces_that_a_pipe_takes_whole(slow):
     out.close()
 
 
+def test_lines_to_a_file_are_written_in_few_pieces(tmp_path):
+    pieces = []
+
+    class Counted(io.FileIO):
+        def write(self, data):
+            pieces.append(len(data))
+            return super().write(data)
+
+    sent = [b"%04d %b\n" % (number, b"x" * 100) for number in range(2_000)]
+    with Counted(tmp_path / "lines", "w") as file:
+        out = Lines(file, of_lost)
+        for line in sent:
+            out.put(line)
+        assert out.flush()
+        out.close()
+    assert (tmp_path / "lines").read_bytes() == b"".join(sent)
+    assert len(pieces) < sum(pieces) // PIECE_BYTES_MAX
+
+
 def test_nobody_waits_for_a_reader_who_does_not_read_and_what_is_lost_is_told(slow, monkeypatch):
     monkeypatch.setattr(lines, "BYTES_MAX", 10_000)
     monkeypatch.setattr(lines, "FLUSH_SECONDS_MAX", 0.01)
