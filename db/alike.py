@@ -1,14 +1,16 @@
-"""Changed rows sent together: those of a table that changed alike by one statement, where the ORM would send one a row.
+"""Rows sent together: those of a table that are new, or changed alike, by one statement for all of them.
 
-For batches whose rows are locked already; what no two rows share is left to the flush.
+The flush sends one for each change, and draws up each new row by itself. Changed ones are locked already; what no two
+of them share is left to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
+from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
 from db.session import DbSession
@@ -44,6 +46,22 @@ async def write(db: DbSession, rows: Iterable[Any], /) -> None:
                 set_committed_value(row, name, value)
     for table, values, some in together:
         await db.change(sa.update(table).where(table.id.in_(even(row.id for row in some))).values(**values))
+
+
+async def insert_new(db: DbSession, rows: Iterable[Any], /) -> None:
+    """Send those of these rows that are new, a statement a table, tables as they come first; each has its id.
+
+    They are sent once, and none of them is of the session afterwards: what is changed in one then is read anew first.
+    """
+    new = [row for row in rows if sa.inspect(row).transient]
+    alike: dict[tuple[type[Any], frozenset[str]], list[dict[str, Any]]] = {}
+    for row in new:
+        values = dict(sa.inspect(row).dict)
+        alike.setdefault((type(row), frozenset(values)), []).append(values)
+    for (table, _), some in alike.items():
+        await db.write(sa.insert(cast("sa.Table", table.__table__)), some)
+    for row in new:
+        make_transient_to_detached(row)
 
 
 def _changed(row: Any) -> tuple[tuple[str, Any], ...]:

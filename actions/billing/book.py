@@ -6,7 +6,7 @@ Whatever comes in is added to what is known; then statuses, tokens earned and wh
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from actions.billing import holding, states
 from actions.billing.readings import NOTHING_DUE
 from base.ids import Id
-from db.alike import even
+from db.alike import even, insert_new
 from db.session import SystemSession
 from db.tables.central.billing import (
     CheckoutSession,
@@ -111,6 +111,12 @@ class Book:
                 self.refs[fact.provider_ref] = fact
             case Settlement():
                 self.settlements.append(fact)
+
+    def facts(self) -> Iterator[Any]:
+        """Every recorded fact, and what is owed for them."""
+        for known in (self.refs, self.attempts, self.refunds, self.disputes, self.sessions):
+            yield from known.values()
+        yield from self.settlements
 
     def payment(self, payment_id: Id[Any]) -> Paid:
         """The payment with our id."""
@@ -222,15 +228,10 @@ async def conclude(db: SystemSession, book: Book, /) -> bool:
 async def conclude_all(db: SystemSession, books: Sequence[Book], /) -> set[TenantId]:
     """Compute what the facts of each mean now and write it all; the tenants to whom a settlement became due."""
     owed = {book.purchase.tenant_id for book in books if _compute(db, book)}
-    for book in books:
-        await _write_payments(db, book)
-    await db.flush()  # payments before what refers to them
-    for book in books:
-        for rows in (book.refs, book.attempts, book.refunds, book.disputes, book.sessions):
-            for row in rows.values():
-                db.add(row)
-        for settlement in book.settlements:
-            db.add(settlement)
+    await db.flush()  # what was known and has changed, and a purchase that is new
+    payments = [row for book in books for row in await _new_payments(db, book)]
+    # Payments before what refers to them.
+    await insert_new(db, [*payments, *(fact for book in books for fact in book.facts())])
     await _write_purchases(db, books)
     return owed
 
@@ -338,21 +339,14 @@ def _credit_key(purchase: Purchase, paid: Paid) -> str:
     return f"purchase-credit:{purchase.id:x}"
 
 
-async def _write_payments(db: SystemSession, book: Book) -> None:
-    purchase = book.purchase
+async def _new_payments(db: SystemSession, book: Book) -> list[Payment]:
+    """Change what differs from what was read; the rows of those that are new."""
+    purchase, made = book.purchase, []
     for paid in book.payments.values():
         if paid.is_new:
-            db.add(
-                Payment(
-                    id=paid.id,
-                    tenant_id=purchase.tenant_id,
-                    user_id=purchase.user_id,
-                    purchase_id=purchase.id,
-                    provider=PROVIDER,
-                    provider_payment_id=paid.name,
-                    **paid.values(),
-                )
-            )
+            own = {"tenant_id": purchase.tenant_id, "user_id": purchase.user_id, "purchase_id": purchase.id}
+            named = {"id": paid.id, "provider": PROVIDER, "provider_payment_id": paid.name}
+            made.append(Payment(**named, **own, **paid.values()))
             paid.is_new = False
         elif paid.values() != book.before.get(paid.name):
             await db.change(
@@ -361,6 +355,7 @@ async def _write_payments(db: SystemSession, book: Book) -> None:
                 .values(**paid.values())
             )
         book.before[paid.name] = paid.values()
+    return made
 
 
 async def _write_purchases(db: SystemSession, books: Sequence[Book]) -> None:
