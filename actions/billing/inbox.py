@@ -24,6 +24,8 @@ LEFT_TO_PROCESS_MAX = 5_000
 # the machine is busy a pause is as long as the work before it, so that events are still taken.
 PROCESS_SECONDS = 0.1
 SETTLE_SECONDS = 0.2
+# Whoever waits for an acknowledgement waits, at each of its steps, for one of every wallet that is posted to meanwhile.
+WALLETS_AT_ONCE_MAX = 2
 # While more is left to process than a batch, wallets wait for their tenants' further credits; no pause is longer.
 PAUSE_SECONDS_MAX = 1.0
 
@@ -125,7 +127,7 @@ class Inbox:
             while self._owed:
                 await self._until(lambda: len(self._left) < EVENTS_A_BATCH, seconds=PAUSE_SECONDS_MAX)
                 began, owed, self._owed = _now(), self._owed, set()
-                await settlement.settle(self._house, owed)
+                await settlement.settle(self._house, owed, side_by_side=WALLETS_AT_ONCE_MAX)
                 await asyncio.sleep(_pause(_now() - began, SETTLE_SECONDS))
         except Exception as error:
             # Owed is owed: the worker's next round finds what is left.

@@ -87,10 +87,11 @@ async def settle_everything(house: House, /) -> int:
     return await _settle_all(house, ahead=timedelta(days=365))
 
 
-async def settle(house: House, tenants: Iterable[TenantId], /) -> int:
+async def settle(house: House, tenants: Iterable[TenantId], /, *, side_by_side: int = SIDE_BY_SIDE_MAX) -> int:
     """Post what these tenants' wallets are owed; how many settlements were settled. What fails is tried again later.
 
     A tenant is in one round of this process at a time: whoever comes second waits for it, and posts what is left.
+    `side_by_side` wallets are posted to at once.
     """
     busy = house.services.setdefault(_Busy, _Busy())
     left, done = set(tenants), 0
@@ -102,7 +103,7 @@ async def settle(house: House, tenants: Iterable[TenantId], /) -> int:
         ended = asyncio.get_running_loop().create_future()
         busy |= dict.fromkeys(free, ended)
         try:
-            done += await _round(house, free)
+            done += await _round(house, free, side_by_side=side_by_side)
         finally:
             for each in free:
                 del busy[each]
@@ -115,8 +116,8 @@ class _Busy(dict[TenantId, "asyncio.Future[None]"]):
     """The tenants whose wallets are being posted to by this process, and when each round ends."""
 
 
-async def _round(house: House, tenants: Sequence[TenantId]) -> int:
-    turn, due = asyncio.Semaphore(SIDE_BY_SIDE_MAX), await _read_due(house, tenants)
+async def _round(house: House, tenants: Sequence[TenantId], *, side_by_side: int) -> int:
+    turn, due = asyncio.Semaphore(side_by_side), await _read_due(house, tenants)
 
     async def one(tenant: TenantId) -> bool:
         async with turn:

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from actions import wallet, webhooks_out
-from actions.billing import events, settlement
+from actions.billing import events, inbox, settlement
 from actions.wallet import Cause, Credit
 from base import observe
 from db.tables.central.billing import PurchaseStatus
@@ -114,6 +114,30 @@ async def test_settlers_at_once_post_once_and_each_returns_when_it_is_done(shop,
     assert all(set(states) == {"SETTLED"} for _, states in answers)
     assert await till.funds(shop, alice) == (200, 0)
     assert await till.funds(shop, bob) == (100, 0)
+
+
+@on_every_engine
+async def test_while_events_come_few_wallets_are_posted_to_at_once(shop, provider, monkeypatch):
+    people = [await shop.tenant(name) for name in ("alice", "bob", "carol", "dave")]
+    _, told = await paid(shop, provider, *people)
+    apply, now, most = settlement._apply, 0, 0
+
+    async def counted(db, due, /):
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.2)  # long enough for all of them to meet here
+        await apply(db, due)
+        now -= 1
+
+    monkeypatch.setattr(settlement, "_apply", counted)
+    mine = inbox.Inbox.of(shop.house)
+    assert all(await asyncio.gather(*(mine.take(till.incoming(event)) for event in told)))
+    while shop.house.tasks:
+        await asyncio.wait(set(shop.house.tasks))
+    assert 1 <= most <= inbox.WALLETS_AT_ONCE_MAX
+    await till.catch_up(shop.house)
+    assert [await till.funds(shop, each) for each in people] == [(100, 0)] * 4
 
 
 @on_every_engine
