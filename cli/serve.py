@@ -43,6 +43,8 @@ def serve(
     if given.embedded:
         given = dataclasses.replace(given, origin=f"http://{given.base_domain}:{port}")
     commands.run(_check(given))
+    if not no_worker:
+        _refuse_ffmpeg(given)
     observe.to_standard_error()
     _refuse_taken(host or "127.0.0.1", port)
     with contextlib.ExitStack() as closing:
@@ -93,6 +95,7 @@ def work() -> None:
     from base import observe
 
     given = _settings("127.0.0.1")
+    _refuse_ffmpeg(given)
     observe.to_standard_error()
     commands.OUT.print("Working; ctrl-C gives what is unfinished back and stops.")
     commands.run(_work(given))
@@ -128,6 +131,18 @@ def _settings(host: str) -> Settings:
         return variables.read(loopback=host in ("127.0.0.1", "::1", "localhost"))
     except variables.SettingsError as error:
         commands.fail(f"{error}. See the table of variables in README.md.")
+
+
+def _refuse_ffmpeg(given: Settings) -> None:
+    """Say of another ffmpeg than ours what it lacks, before somebody's job finds out."""
+    from outside import ffmpeg
+
+    if given.ffmpeg is None:
+        return
+    try:
+        ffmpeg.find_ffmpeg(given.ffmpeg)
+    except ffmpeg.FfmpegUnusable as error:
+        commands.fail(f"ATRIUM_FFMPEG: {error} Next: unset it, or name one of FFmpeg 6 or newer.")
 
 
 def _refuse_taken(host: str, port: int) -> None:

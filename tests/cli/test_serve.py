@@ -64,6 +64,17 @@ def test_a_taken_port_is_told_with_what_to_do(embedded):
     assert f"--port {port + 1}" in done.stderr
 
 
+@pytest.mark.parametrize("begin", ["serve", "worker"])
+def test_an_ffmpeg_that_reads_files_by_name_alone_is_refused_at_the_start(embedded, tmp_path, begin):
+    old = tmp_path / "ffmpeg"
+    old.write_text("#!/bin/sh\nprintf 'Input:\\n  file\\nOutput:\\n  file\\n'\n")
+    old.chmod(0o755)
+    done = serving.command(begin, environment={**embedded, "ATRIUM_FFMPEG": str(old)})
+    assert done.returncode == 1
+    assert "ATRIUM_FFMPEG" in done.stderr
+    assert "no fd protocol" in done.stderr
+
+
 def test_a_request_that_was_begun_is_answered_after_sigterm(embedded, tmp_path):
     with serving.process(embedded, tmp_path) as running:
         with contextlib.closing(socket.create_connection(("127.0.0.1", running.port), timeout=30)) as open_request:
