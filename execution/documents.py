@@ -18,16 +18,16 @@ from base import errors, observe
 from execution.document import Budget, Document, OutOfBudget, Reader, Unfit, check_length, in_budget
 from execution.kept import Kept
 from execution.planning import Planning
+from execution.steps import Plan
 
 DOCUMENTS_MAX = 2_000
 # More would also make the garbage collector stop everybody for longer than anybody should wait.
 BYTES_MAX = 16 * 1024 * 1024
-# About what they take, measured with tracemalloc: a token with its nodes, a plan, and a plan for each token of a
-# document of everyday length (fields that are merged are planned once).
+# About what they take, measured with tracemalloc: a token with its nodes, a plan, and a plan for each field that it
+# shows, the generated functions among it.
 TOKEN_BYTES = 270
 PLAN_BYTES = 8_000
-PLAN_TOKEN_BYTES = 200
-PLAN_TOKENS_MAX = 200
+SHOWN_BYTES = 500
 CHARACTER_BYTES = 4
 
 _KNOWN, _NEW = observe.DOCUMENTS.labels("known"), observe.DOCUMENTS.labels("new")
@@ -137,9 +137,9 @@ class Documents:
         """Do something about a known document on the planning thread. Raises RateLimited and what `work` raises."""
         return await self.planning.do(address, work)
 
-    def planned(self, document: Document) -> None:
-        """The document has one plan more."""
-        self._kept.grow(document.text, _weight_of_plan(document))
+    def planned(self, document: Document, plan: Plan | None) -> None:
+        """The document has this plan more."""
+        self._kept.grow(document.text, _weight_of_plan(plan))
         self._told()
 
     def grew(self, document: Document, weight: int) -> None:
@@ -180,8 +180,8 @@ def _weight(text: str, value: Remembered) -> int:
     own = len(text) * CHARACTER_BYTES
     if isinstance(value, list):
         return own
-    return own + value.tokens * TOKEN_BYTES + len(value.plans) * _weight_of_plan(value)
+    return own + value.tokens * TOKEN_BYTES + sum(map(_weight_of_plan, value.plans.values()))
 
 
-def _weight_of_plan(document: Document) -> int:
-    return PLAN_BYTES + min(document.tokens, PLAN_TOKENS_MAX) * PLAN_TOKEN_BYTES
+def _weight_of_plan(plan: Plan | None) -> int:
+    return PLAN_BYTES + (0 if plan is None else plan.shown) * SHOWN_BYTES

@@ -22,13 +22,10 @@ from graphql import (
     GraphQLObjectType,
     GraphQLOutputType,
     OperationDefinitionNode,
-    ValueNode,
     VariableNode,
-    Visitor,
     get_argument_values,
     get_named_type,
     is_leaf_type,
-    visit,
 )
 from graphql.execution.values import VariableValues
 from strawberry.types.arguments import convert_arguments
@@ -60,16 +57,20 @@ from execution.steps import (
     RootStep,
     Rows,
     Shown,
-    TooMuch,
+    TooWide,
     Typename,
     Unplannable,
     View,
 )
 from execution.steps import Column as ColumnStep
+from execution.variables import has_variables
 
 _WHOLE = (bool, int, float, str, enum.Enum)
 JOINS_MAX = 6  # rows joined to one row
 STEPS_MAX = 100
+SHOWN_MAX = 5_000
+# What every type has.
+BARE = ("id", "__typename")
 
 
 class Planner:
@@ -96,9 +97,10 @@ class Planner:
         self._collector = Collector(self._graphql, fragments, variables, tick=tick)
         self._relations = 0
         self._steps = 0
+        self._shown = 0
 
     def plan(self) -> Plan:
-        """The plan. Raises Unplannable."""
+        """The plan. Raises Unplannable, TooWide."""
         kind = self._operation.operation.value
         top = self._graphql.get_root_type(self._operation.operation)
         if kind == "subscription" or top is None:
@@ -110,8 +112,7 @@ class Planner:
         plan.steps = [root for root in plan.roots if isinstance(root, RootStep)]
         if not plan.steps:
             plan.body = orjson.dumps({"data": dict(root for root in plan.roots if isinstance(root, tuple))})
-        # A view that is made later, when a row of its type is first met, is made within no budget.
-        self._collector.tick = None
+        plan.shown = self._shown
         return plan
 
     def _root(self, top: GraphQLObjectType, response: str, same: Fields, /) -> RootStep:
@@ -154,7 +155,7 @@ class Planner:
         if named.name in DECLARED:
             return self._view(DECLARED[named.name], same)
         if named.name == Node.__name__:
-            return AnyNode(partial(self._view_later, same=same))
+            return self._any_node(same)
         if not isinstance(named, GraphQLObjectType):
             raise Unplannable
         node = DECLARED.get(named.name.removesuffix("Connection"))
@@ -167,7 +168,7 @@ class Planner:
     def _view(self, node: NodeInfo, same: Fields) -> View:
         view, names = View(node), declared_by_name(node)
         served = self._object(node.name)
-        for response, fields in self._collector.below(served, same).items():
+        for response, fields in self._below(served, same).items():
             name = fields[0].name.value
             declared = names.get(name)
             if name == "__typename":
@@ -187,11 +188,23 @@ class Planner:
         view.shared = objects_of(view)
         return view
 
-    def _view_later(self, node: NodeInfo, same: Fields) -> View:
-        try:
-            return self._view(node, same)
-        except Unplannable:
-            raise TooMuch from None
+    def _any_node(self, same: Fields) -> AnyNode:
+        """The views of all types of which more than their ids is asked."""
+        answer = AnyNode(partial(self._bare, same=same))
+        for node in DECLARED.values():
+            fields = self._below(self._object(node.name), same).values()
+            if any(each[0].name.value not in BARE for each in fields):
+                answer.views[node.name] = self._view(node, same)
+        return answer
+
+    def _bare(self, node: NodeInfo, same: Fields) -> View:
+        """The view of a type of which nothing else is asked; its fields were gathered with the plan."""
+        view = View(node)
+        for response, fields in self._collector.below(self._object(node.name), same).items():
+            is_name = fields[0].name.value == "__typename"
+            view.shown.append(Typename(response, node.name) if is_name else Key(response))
+        view.shared = objects_of(view)
+        return view
 
     def _computed(self, view: View, how: Computed, *, fields: Fields, response: str) -> Shown:
         served = self._object(view.node.name).fields[fields[0].name.value].type
@@ -239,11 +252,19 @@ class Planner:
     def _step(self) -> None:
         self._steps += 1
         if self._steps > STEPS_MAX:
-            raise Unplannable
+            raise TooWide(f"The operation leads to more than {STEPS_MAX} others: ask for fewer in one.")
+
+    def _below(self, of: GraphQLObjectType, same: Fields) -> dict[str, Fields]:
+        """The fields below these, counted: a fragment is gathered once and shown wherever it is spread."""
+        found = self._collector.below(of, same)
+        self._shown += len(found)
+        if self._shown > SHOWN_MAX:
+            raise TooWide(f"The operation shows more than {SHOWN_MAX} fields in all places: ask for fewer.")
+        return found
 
     def _page(self, node: NodeInfo, same: Fields, *, place: str, arguments: Arguments) -> Page:
         page = Page(node, place, arguments)
-        for response, fields in self._collector.below(self._object(f"{node.name}Connection"), same).items():
+        for response, fields in self._below(self._object(f"{node.name}Connection"), same).items():
             name = fields[0].name.value
             page.has_rows |= name in PAGES
             page.has_count |= name == "totalCount"
@@ -264,7 +285,7 @@ class Planner:
 
     def _edges(self, page: Page, same: Fields) -> list[tuple[str, str, Any]]:
         shown: list[tuple[str, str, Any]] = []
-        for response, fields in self._collector.below(self._object(f"{page.node.name}Edge"), same).items():
+        for response, fields in self._below(self._object(f"{page.node.name}Edge"), same).items():
             name = fields[0].name.value
             page.cursors |= name == "cursor"
             if name == "node":
@@ -277,11 +298,11 @@ class Planner:
         return shown
 
     def _named(self, of: GraphQLObjectType, same: Fields) -> list[tuple[str, str]]:
-        return [(response, fields[0].name.value) for response, fields in self._collector.below(of, same).items()]
+        return [(response, fields[0].name.value) for response, fields in self._below(of, same).items()]
 
     def _payload(self, served: GraphQLObjectType, same: Fields) -> Payload:
         payload, python = Payload(), _python_names(served)
-        for response, fields in self._collector.below(served, same).items():
+        for response, fields in self._below(served, same).items():
             name = fields[0].name.value
             if name == "__typename":
                 payload.shown.append(Part(response, None, partial(_always, served.name), False))
@@ -303,7 +324,7 @@ class Planner:
             raise Unplannable
         python = _python_names(named)
         shown: list[tuple[str, str | None, complete.Complete]] = []
-        for response, fields in self._collector.below(named, same).items():
+        for response, fields in self._below(named, same).items():
             name = fields[0].name.value
             if name == "__typename":
                 shown.append((response, None, partial(_always, named.name)))
@@ -315,11 +336,11 @@ class Planner:
 
     def _arguments(self, field: GraphQLField, node: FieldNode) -> Arguments:
         coerce = partial(get_argument_values, field, node)
-        if not _has_variables(node):
+        if not has_variables(node):
             return Arguments(get_argument_values(field, node), coerce)
         given = {each.name.value: each.value for each in node.arguments or ()}
         plain = {name: value.name.value for name, value in given.items() if isinstance(value, VariableNode)}
-        if any(_has_variables(value) for name, value in given.items() if name not in plain):
+        if any(has_variables(value) for name, value in given.items() if name not in plain):
             return Arguments(None, coerce)
         constants = {name: argument for name, argument in field.args.items() if name not in plain}
         known = get_argument_values(GraphQLField(field.type, constants), node)
@@ -357,20 +378,6 @@ def _ready(arguments: Arguments, prepare: Callable[[dict[str, Any]], dict[str, A
 
 def _always(value: str, _source: object) -> str:
     return value
-
-
-class _Finder(Visitor):
-    found = False
-
-    def enter_variable(self, _node: VariableNode, *_: object) -> None:
-        self.found = True
-
-
-def _has_variables(node: FieldNode | ValueNode) -> bool:
-    finder = _Finder()
-    for part in (node.arguments or ()) if isinstance(node, FieldNode) else (node,):
-        visit(part, finder)
-    return finder.found
 
 
 def _live_together(one: NodeInfo, other: NodeInfo) -> bool:

@@ -23,12 +23,12 @@ from base import errors, observe
 from execution import introspection, library
 from execution.amounts import OperationCost
 from execution.cost import Costs
-from execution.document import Budget, Document, Unfit, in_budget
+from execution.document import Budget, Document, Unfit, in_budget, too_dear
 from execution.partial import Partial
 from execution.plan import Planner
 from execution.response import began
 from execution.run import Run
-from execution.steps import Incomplete, Plan, Ready, RootStep, Unplannable
+from execution.steps import Incomplete, Plan, Ready, RootStep, TooWide, Unplannable
 from execution.variables import NONE, Variables
 from execution.whole import Whole
 from tenancy.budgets import COST_OF_REFUSAL
@@ -119,7 +119,12 @@ class Plans:
                 return None
             ready = Ready(document.plans[found[2]], found[1], document.costs[found[2]])
         plan = ready.plan
-        if plan is None or plan.kind == "mutation" or not all(step.is_everybodys for step in plan.steps):
+        if (
+            plan is None
+            or plan.refusal
+            or plan.kind == "mutation"
+            or not all(step.is_everybodys for step in plan.steps)
+        ):
             return None
         body, run, data = plan.body, None, None
         if body is None:
@@ -252,7 +257,8 @@ class Plans:
             work = partial(in_budget, partial(self._made, document, operation, values))
             made = await self._documents.work(ctx.address, work)
             if _remember(document, key, made):
-                self._documents.planned(document)
+                self._documents.planned(document, document.plans[key])
+        _check(document.plans[key])
         ready = Ready(document.plans[key], values, document.costs[key])
         if values is NONE:
             document.ready[operation_name] = ready
@@ -267,6 +273,7 @@ class Plans:
         plan = None if found is None else document.plans[found[2]]
         if plan is None:
             raise Unplannable
+        _check(plan)
         return plan
 
     def _plan_first(
@@ -329,6 +336,13 @@ class Plans:
             return Planner(self._executor.schema, document.ast, operation, variables=values, tick=tick).plan(), cost
         except (Unplannable, GraphQLError):
             return None, cost
+        except TooWide as wide:
+            return Plan(operation.operation.value, [], refusal=str(wide)), cost
+
+
+def _check(plan: Plan | None) -> None:
+    if plan is not None and plan.refusal is not None:
+        raise too_dear(plan.refusal)
 
 
 def _kept(run: Run, plan: Plan) -> dict[str, Any] | None:

@@ -24,6 +24,10 @@ class Unplannable(Exception):
     """This operation is for the library: introspection, or more than a plan may hold."""
 
 
+class TooWide(Exception):
+    """This operation is for nobody; the message says why."""
+
+
 class Incomplete(Exception):
     """The quick way cannot complete this answer; the library says what is wrong with it, and where."""
 
@@ -211,16 +215,19 @@ class Payload:
 
 @dataclass(slots=True, eq=False)
 class AnyNode:
-    """Rows whose type is known only when they are read; each type's view is made when first met."""
+    """Rows whose type is known only when they are read.
 
-    view_of: Callable[[NodeInfo], View]
+    A type of which nothing but what all have is asked has its view made when it is first met.
+    """
+
+    bare: Callable[[NodeInfo], View]
     views: dict[str, View] = field(default_factory=dict)
 
     def view(self, node: NodeInfo) -> View:
         """The selection as it is for this type."""
         found = self.views.get(node.name)
         if found is None:
-            found = self.views[node.name] = self.view_of(node)
+            found = self.views[node.name] = self.bare(node)
         return found
 
 
@@ -249,6 +256,8 @@ class Plan:
     kind: str
     roots: list[RootStep | tuple[str, str]]
     steps: list[RootStep] = field(default_factory=list)  # the roots that are called
+    shown: int = 0  # how many fields, in all places where they stand
+    refusal: str | None = None  # why it is not served: it is too wide
     body: bytes | None = None  # the whole answer, where it is words alone
 
 

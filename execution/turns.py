@@ -70,6 +70,7 @@ class InTurns(Executor[None]):
         path: Any,
         grouped_field_set: Any,
         position_context: None,
+        /,
     ) -> Any:
         """An object's fields, after waiting for a turn where enough was done in this one."""
         if self._done >= FIELDS_A_TURN and in_greenlet():
@@ -86,6 +87,7 @@ class InTurns(Executor[None]):
         path: Any,
         result: Any,
         position_context: None,
+        /,
     ) -> Any:
         """What a field answers that had to be waited for, as every root field's does."""
         try:

@@ -10,14 +10,19 @@ from collections.abc import Collection
 from typing import Any
 
 from graphql import (
+    FieldNode,
     GraphQLBoolean,
     GraphQLError,
     GraphQLID,
     GraphQLSchema,
     GraphQLString,
+    ValueNode,
     VariableDefinitionNode,
+    VariableNode,
+    Visitor,
     get_nullable_type,
     get_variable_values,
+    visit,
 )
 from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
 from graphql.execution.values import VariableValues, VariableValueSource
@@ -95,3 +100,18 @@ class Variables:
                 return None
             sources[name], coerced[name] = VariableValueSource(signature, value), value
         return VariableValues(sources, coerced)
+
+
+class _Finder(Visitor):
+    found = False
+
+    def enter_variable(self, _node: VariableNode, *_: object) -> None:
+        self.found = True
+
+
+def has_variables(node: FieldNode | ValueNode) -> bool:
+    """Whether any stands in a value, or in a field's arguments."""
+    finder = _Finder()
+    for part in (node.arguments or ()) if isinstance(node, FieldNode) else (node,):
+        visit(part, finder)
+    return finder.found
