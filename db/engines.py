@@ -29,7 +29,8 @@ CONNECTIONS_OVERFLOW_MAX = 8
 CONNECTION_WAIT_SECONDS = 10
 CONNECTION_LIFE_SECONDS = 1_800
 CONNECT_SECONDS_MAX = 3
-SQLITE_BUSY_MS = 200
+# Each try; another process that holds the file may stand still for a while with the machine.
+SQLITE_BUSY_MS = 1_000
 STATEMENTS_PREPARED_MAX = 200
 
 

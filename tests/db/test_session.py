@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import make_url
 
 from base import errors, observe
 from base.ids import Id
@@ -110,6 +112,20 @@ async def test_a_transaction_that_is_asked_to_run_again_runs_from_its_beginning_
     with pytest.raises(errors.PoolUnavailable):
         await ctx.on_pool(never)
     assert runs == TRIES_MAX
+
+
+async def test_a_file_that_another_process_holds_for_seconds_is_waited_for(world):
+    alice = await world.tenant("alice")
+    ctx = await world.system(alice.tenant_id)
+    # Longer than six tries of a fifth of a second each, with their pauses.
+    other = sqlite3.connect(make_url(world.settings.pools[ctx.tenant_route.pool]).database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    asyncio.get_running_loop().call_later(2.5, other.execute, "ROLLBACK")
+    try:
+        await ctx.on_pool(begin_counters, "waited")
+    finally:
+        other.close()
+    assert await ctx.on_pool(used) == {"waited": 0}
 
 
 @on_every_engine
