@@ -104,7 +104,7 @@ def read(environment: Mapping[str, str] | None = None, *, loopback: bool = True)
         secret_key=secret_keys[0],
         secret_keys=secret_keys,
         storage_url=given.get("ATRIUM_STORAGE_URL", f"file://{quote(str(var / 'store'))}"),
-        redis_url=given.get("ATRIUM_REDIS_URL"),
+        redis_url=_redis(given.get("ATRIUM_REDIS_URL")),
         worker_token=_long_enough("ATRIUM_WORKER_TOKEN", given.get("ATRIUM_WORKER_TOKEN")),
         metrics_token=given.get("ATRIUM_METRICS_TOKEN"),
         smtp_url=given.get("ATRIUM_SMTP_URL"),
@@ -180,6 +180,12 @@ def _secrets(text: str | None, var: Path, own: Sequence[str]) -> tuple[bytes, ..
     except FileExistsError:
         pass
     return (path.read_text(encoding="ascii").encode(),)
+
+
+def _redis(url: str | None) -> str | None:
+    if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
+        raise SettingsError("ATRIUM_REDIS_URL must be redis://…, rediss://… or unix://…")
+    return url
 
 
 def _networks(name: str, text: str) -> tuple[Network, ...]:

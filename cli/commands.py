@@ -95,6 +95,16 @@ async def opened(given: Settings | None = None, *, hears: bool = False, checks: 
         await close_house(house)
 
 
+async def refuse_wrong(given: Settings) -> None:
+    """End the command where a system outside cannot be opened as the settings say, naming the variable."""
+    from outside import services
+
+    for service in _services(services.open_services, given).values():
+        close = getattr(service, "close", None)
+        if close is not None:
+            await close()
+
+
 def _services(open_services: Callable[[Settings], dict[type[Any], Any]], given: Settings) -> dict[type[Any], Any]:
     try:
         return open_services(given)

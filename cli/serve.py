@@ -118,10 +118,11 @@ async def _work(given: Settings) -> None:
 
 
 async def _check(given: Settings) -> None:
-    """Refuse databases that wait for a migration, with the command that mends them."""
+    """Refuse databases that wait for a migration, with the command that mends them, and variables that are wrong."""
     from db.migrations import fleet
 
     await fleet.refuse_old(given.central_url, given.pools)
+    await commands.refuse_wrong(given)
 
 
 def _settings(host: str) -> Settings:

@@ -54,15 +54,22 @@ def open_services(settings: Settings) -> dict[type[Any], Any]:
         ),
         Mailer: _mailer(settings),
         # What tenants give us to send to waits for no provider's connections, nor they for these.
-        Egress: egress.client(egress.parse_allow(settings.egress_allow or "")),
+        Egress: egress.client(_allowed(settings)),
         Ffmpeg: Ffmpeg(settings.ffmpeg),
         Providers: Providers(
             named=parse_providers(settings.job_providers) if settings.job_providers else {},
-            egress=egress.client(egress.parse_allow(settings.egress_allow or "")),
+            egress=egress.client(_allowed(settings)),
             origin=settings.origin,
         ),
         Payments: Payments(settings.stripe_secret_key, api_base=settings.stripe_api_base),
     }
+
+
+def _allowed(settings: Settings) -> tuple[egress.Allowed, ...]:
+    try:
+        return egress.parse_allow(settings.egress_allow or "")
+    except ValueError as error:
+        raise ValueError(f"ATRIUM_EGRESS_ALLOW: {error}") from None
 
 
 def _mailer(settings: Settings) -> Mailer:

@@ -11,6 +11,8 @@ import threading
 import httpx
 import pytest
 
+from base import settings
+from outside import services
 from tests import serving
 
 ENDED = (0, -signal.SIGTERM)
@@ -62,6 +64,28 @@ def test_a_taken_port_is_told_with_what_to_do(embedded):
         done = serving.command("serve", "--port", str(port), environment=embedded)
     assert done.returncode == 1
     assert f"--port {port + 1}" in done.stderr
+
+
+def test_a_wrong_variable_is_told_by_its_name_and_without_a_trace(embedded):
+    done = serving.command("serve", environment={**embedded, "ATRIUM_EGRESS_ALLOW": "everything"})
+    assert done.returncode == 1
+    assert "ATRIUM_EGRESS_ALLOW: 'everything' is no network:port" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ATRIUM_JOB_PROVIDERS", "{bad"),
+        ("ATRIUM_STORAGE_URL", "ftp://store"),
+        ("ATRIUM_SMTP_URL", "mail.example.com"),
+        ("ATRIUM_REDIS_URL", "localhost:6379"),
+    ],
+)
+def test_a_wrong_variable_is_named_wherever_it_is_read(tmp_path, name, value):
+    given = {"ATRIUM_VAR": str(tmp_path), "ATRIUM_SECRET_KEY": "k" * 40, name: value}
+    with pytest.raises((ValueError, settings.SettingsError), match=name):
+        services.open_services(settings.read(given))
 
 
 @pytest.mark.parametrize("begin", ["serve", "worker"])
