@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 import orjson
-from graphql import ExecutionResult, OperationType
+from graphql import ExecutionResult, GraphQLError, OperationType
 from starlette.types import Receive, Scope, Send
 
 from base import errors, observe
@@ -190,7 +190,10 @@ class Socket:
         self._initialised = True
         given = payload.get("authorization", payload.get("Authorization")) if isinstance(payload, dict) else None
         header = given if isinstance(given, str) else self._header
-        self._context = await middleware.authorised(self._context, header)
+        try:
+            self._context = await middleware.authorised(self._context, header, pays=True)
+        except errors.RateLimited as denial:
+            raise Ends(TOO_MANY, denial.message) from None
         if header and self._context.viewer is None and not self._context.is_worker:
             raise Ends(FORBIDDEN, "This access token is of another tenant, expired or unknown")
         self._header = header
@@ -223,8 +226,12 @@ class Socket:
 
     async def _operate(self, key: str, asked: Asked) -> None:
         try:
-            refused = await self._answered(key, asked)
-            observe.REQUESTS.labels("ok" if refused is None else "refused").inc()
+            try:
+                refused = await self._answered(key, asked)
+                observe.REQUESTS.labels("ok" if refused is None else "refused").inc()
+            except Exception as error:
+                # The other operations of the socket have no part in it.
+                refused = self._fault(error)
             if self._is_asked(key):
                 del self._operations[key]
                 await self._last(key, refused)
@@ -232,8 +239,14 @@ class Socket:
             raise
         except Exception as error:
             if not self._ended.done():
-                observe.note(observe.Event.INTERNAL_ERROR, failure=error, id=self._context.request_id)
+                self._fault(error)
                 self.end(Ends(1011, "Internal error"))
+
+    def _fault(self, error: Exception) -> ExecutionResult:
+        """What is told of a fault of ours, which is noted for the operator."""
+        observe.note(observe.Event.INTERNAL_ERROR, failure=error, id=self._context.request_id)
+        no = answers.internal(self._context.request_id)
+        return ExecutionResult(None, [GraphQLError(no.message, extensions={"code": no.code})])
 
     def _is_asked(self, key: str) -> bool:
         """Whether the client still waits for the operation at hand; a completed one's key may be another's by now."""

@@ -161,15 +161,7 @@ async def _context(house: House, scope: Scope, head: Head, /, *, seen: Seen) -> 
         route = await _route(house, peer.host, seen)
     nobodys = Context(house, seen.request_id, peer.origin, peer.address, route, *caller)
     if head.authorizations and scope["type"] == "http" and scope["path"] == GRAPHQL_PATH:
-        known = _known_caller(house, route, head.authorization)
-        if known is not None:
-            caller = known
-        else:
-            # A made-up token costs a look into the database: its address pays first, and gets it back for a real one.
-            charge = await house.budgets.charge(replace(nobodys, route=None), COST_OF_REFUSAL)
-            caller = await _caller(house, route, head.authorization)
-            if caller != NOBODY:
-                charge.settle(0)
+        caller = await _paid_caller(nobodys, head.authorization)
     return Context(house, seen.request_id, peer.origin, peer.address, route, *caller)
 
 
@@ -185,9 +177,28 @@ async def _route(house: House, host: str, seen: Seen) -> Route:
     return route
 
 
-async def authorised(context: Context, header: str | None) -> Context:
-    """The same request with who stands behind an Authorization header, if anybody does on this host."""
-    viewer, is_worker = await _caller(context.house, context.route, header)
+async def _paid_caller(nobodys: Context, header: str | None) -> Caller:
+    """Who stands behind an Authorization header. Raises RateLimited.
+
+    A made-up token costs a look into the database: its address pays first, and gets it back for a real one.
+    """
+    known = _known_caller(nobodys.house, nobodys.route, header)
+    if known is not None:
+        return known
+    charge = await nobodys.house.budgets.charge(replace(nobodys, route=None), COST_OF_REFUSAL)
+    caller = await _caller(nobodys.house, nobodys.route, header)
+    if caller != NOBODY:
+        charge.settle(0)
+    return caller
+
+
+async def authorised(context: Context, header: str | None, *, pays: bool = False) -> Context:
+    """The same request with who stands behind an Authorization header, if anybody does on this host.
+
+    Raises RateLimited where the address pays for the look.
+    """
+    finding = _paid_caller(context, header) if pays else _caller(context.house, context.route, header)
+    viewer, is_worker = await finding
     return context if viewer is None and not is_worker else replace(context, viewer=viewer, is_worker=is_worker)
 
 

@@ -98,6 +98,31 @@ async def test_a_mutation_that_was_begun_goes_on_whoever(served, monkeypatch, ho
             await asyncio.sleep(0.05)
 
 
+async def test_a_fault_within_one_operation_is_told_masked_and_the_others_go_on(served, monkeypatch):
+    answer = Plans.answer
+
+    async def breaks(plans, ctx, query, **named):
+        if "Breaks" in getattr(query, "text", query):
+            raise RuntimeError("secret")
+        return await answer(plans, ctx, query, **named)
+
+    alice = await served.world.tenant("alice")
+    monkeypatch.setattr(Plans, "answer", breaks)
+    async with served.socket(host=alice.host, token=alice.token) as socket:
+        await socket.subscribe("s", WALLET)
+        assert (await socket.receive())["type"] == "next"
+        await socket.subscribe("b", "query Breaks { __typename }")
+        told = await socket.receive()
+        assert (told["type"], told["id"]) == ("error", "b")
+        [error] = told["payload"]
+        assert error["extensions"] == {"code": "INTERNAL"}
+        assert "secret" not in error["message"]
+        await credit(served.world, alice, 7, "after the fault")
+        assert (await socket.receive())["id"] == "s"
+        await socket.subscribe("b", "{ __typename }")
+        assert (await socket.receive())["payload"] == {"data": {"__typename": "Query"}}
+
+
 async def test_whoever_may_not_gets_no_stream(served):
     alice = await served.world.tenant("alice")
     for host, code in ((alice.host, "UNAUTHENTICATED"), ("localhost", "TENANT_REQUIRED")):

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 import worker
 from base.bus import Notice
 from db.tables.central.identity import AccessToken
+from execution import live
 from tenancy import budgets, viewer
 from tenancy.handlers import Loop
 from tests import serving
@@ -188,6 +189,27 @@ async def test_a_made_up_token_is_paid_for_before_it_is_looked_up(anyio_backend,
         assert told == [[]] * 5 + [["RATE_LIMITED"]] * 15
         assert looked_up == [f"{at:x}|made-up" for at in range(5)]
         assert (await client.graphql("{ __typename }", host=alice.host, token=alice.token)).codes == []
+
+
+async def test_it_is_paid_for_on_a_socket_too(anyio_backend, templates, tmp_path, monkeypatch):
+    monkeypatch.setattr(budgets.Buckets, "refill", lambda *_: None)  # no second passes
+    monkeypatch.setattr(viewer, "KEPT_SECONDS", 3600.0)
+    made = await templates.fresh("sqlite", tmp_path)
+    small = {"ATRIUM_BUDGET_ADDRESS": "5+1"}
+    async with worlds.opened("sqlite", made, tmp_path, **small) as world, serving.serving(world) as client:
+        alice = await world.tenant("alice")
+        # A real one is given back what its look-up cost, and a known one is not looked up.
+        for _ in range(7):
+            async with client.socket(host=alice.host, token=alice.token):
+                pass
+        codes = []
+        for at in range(7):
+            async with client.socket(init=False) as socket:
+                await socket.send({"type": "connection_init", "payload": {"authorization": f"Bearer {at:x}|made-up"}})
+                codes.append((await socket.closed())[0])
+        assert codes == [live.FORBIDDEN] * 5 + [live.TOO_MANY] * 2
+        async with client.socket(host=alice.host, token=alice.token):
+            pass
 
 
 async def last_used(world, person):
