@@ -17,8 +17,9 @@ from actions.billing import events, expiry, holding, marks, orders, settlement
 from actions.billing.events import Incoming
 from base import observe
 from base.ids import Id
+from db.alike import even
 from db.session import SystemSession
-from db.tables.central.billing import PlanSubscription, Purchase, PurchaseStatus
+from db.tables.central.billing import PlanSubscription, Purchase, PurchaseStatus, SubscriptionStatus
 from db.tables.central.identity import Tenant
 from db.zones import TenantId, TenantState
 from outside.stripe_api import Missing, Object, Payments, ProviderError
@@ -28,8 +29,12 @@ from tenancy.handlers import every
 EVERY_SECONDS = 3_600
 # The provider lists its events for thirty days.
 DAYS_MAX = 30
-# How far back the worker looks each time: a little longer than the provider goes on delivering.
+# How far back the worker looks when it starts: a little longer than the provider goes on delivering.
 WINDOW_DAYS = 4
+# What was listed by then is stored; what the provider lists late is looked for again.
+OVERLAP_SECONDS = 6 * 3_600
+# A plan's renewal, or its end, is told with its period's end; after so long the provider is asked.
+LATE_SECONDS = 2 * 3_600
 # The provider lists the newest first and so many at most: each window has its own list, the oldest window first.
 WINDOW_SECONDS = 6 * 3_600
 TENANTS_A_PAGE = 500
@@ -52,15 +57,31 @@ class Repaired:
     orders: int = 0
 
 
+@dataclass(slots=True)
+class _Listed:
+    """Until when this process has taken all that the provider listed; None before its first whole round."""
+
+    until: datetime | None = None
+
+
 @every(EVERY_SECONDS, "payments_reconcile")
 async def reconcile_lately(house: House) -> None:
-    """The worker's round: events of the last days that never came. Pages that are over have timers of their own."""
-    if house.service(Payments).is_set_up:
-        since = house.sessions.clock.now() - timedelta(days=WINDOW_DAYS)
-        try:
-            await fetch_events(house, since, Repaired())
-        except ProviderError as error:
-            observe.note(observe.Event.PROVIDER_FAILED, error=str(error))
+    """The worker's round: events that never came, of the last days and then since the round before, and plans whose
+    period has ended without one. Pages that are over have timers of their own.
+    """
+    if not house.service(Payments).is_set_up:
+        return
+    listed: _Listed = house.services.setdefault(_Listed, _Listed())
+    now = house.sessions.clock.now()
+    since = now - timedelta(days=WINDOW_DAYS)
+    if listed.until is not None:
+        since = max(since, listed.until - timedelta(seconds=OVERLAP_SECONDS))
+    try:
+        await fetch_events(house, since, Repaired())
+        listed.until = now
+        await follow_late(house, Repaired())
+    except ProviderError as error:
+        observe.note(observe.Event.PROVIDER_FAILED, error=str(error))
 
 
 async def reconcile(house: House, since: datetime, /) -> Repaired:
@@ -82,6 +103,17 @@ async def reconcile(house: House, since: datetime, /) -> Repaired:
     done.orders = await orders.send_open(house)
     await events.process_everything(house)
     return done
+
+
+async def follow_late(house: House, done: Repaired, /) -> None:
+    """Ask the provider for every living plan whose period has ended and nobody has told what then. Raises
+    ProviderError.
+    """
+    system, after = house.system(), TenantId("")
+    while tenants := await system.on_system(_tenants, after):
+        for tenant in await system.on_system(_late, tenants):
+            await _follow(system, tenant, done)
+        after = tenants[-1]
 
 
 async def _follow(system: Context, tenant: TenantId, done: Repaired) -> None:
@@ -165,6 +197,15 @@ async def _living(db: SystemSession, tenant: TenantId, /) -> PlanSubscription | 
     )
     begun = plan is not None and plan.provider_subscription_id != holding.pending_name(plan.id)
     return plan if begun else None
+
+
+async def _late(db: SystemSession, tenants: Sequence[TenantId], /) -> Sequence[TenantId]:
+    """Those of these tenants whose living plan should have been renewed, or ended, long ago."""
+    plan = PlanSubscription
+    ended = sa.and_(
+        plan.tenant_id.in_(even(tenants)), plan.current_period_end < db.now - timedelta(seconds=LATE_SECONDS)
+    )
+    return await db.all(sa.select(plan.tenant_id).where(ended, plan.status != SubscriptionStatus.CANCELED))
 
 
 async def _pending(db: SystemSession, tenant: TenantId, /) -> Sequence[Id[Purchase]]:

@@ -8,8 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from actions import billing
-from actions.billing import desk, events
+from actions.billing import desk, events, reconcile
 from actions.billing.desk import Person
+from actions.billing.reconcile import Repaired
 from base import errors
 from db.tables.central.billing import PaymentEvent, PlanSubscription, SubscriptionStatus
 from outside import stripe_api
@@ -126,6 +127,55 @@ async def test_a_plan_whose_renewal_and_end_no_list_holds_any_more_is_found_out_
     provider.clock(days=-62)  # it makes no page that would be over at once by its own clock
     begun = await billing.start_plan(await shop.of(alice), lite, idempotency_key=None, **goods.BACK)
     assert begun.url is not None
+
+
+@on_every_engine
+async def test_the_worker_asks_for_a_plan_whose_period_has_ended_without_a_word(shop, provider):
+    alice, lite = await shop.tenant("alice"), await goods.tier(shop, "lite", cents=1_000, tokens=100)
+    subscription = await held(shop, provider, alice, lite)
+    await till.tell(shop.house, provider.events())
+    provider.clock(days=31)
+    provider.renew(subscription)
+    provider.clock(days=31)  # no list holds it any more
+    await reconcile.reconcile_lately(shop.house)
+    assert await till.funds(shop, alice) == (100, 0)
+    await shop.house.system().on_system(_end_period, alice.tenant_id)
+    await reconcile.reconcile_lately(shop.house)
+    assert await till.funds(shop, alice) == (200, 0)
+    done = Repaired()
+    await reconcile.follow_late(shop.house, done)
+    assert done.plans == 0
+
+
+async def _end_period(db, tenant, /):
+    """The plan's period ended long ago."""
+    late = db.now - timedelta(seconds=reconcile.LATE_SECONDS + 60)
+    await db.change(
+        sa.update(PlanSubscription).where(PlanSubscription.tenant_id == tenant).values(current_period_end=late)
+    )
+
+
+async def test_the_worker_lists_days_once_and_then_what_came_since_its_last_whole_round(shop, provider, monkeypatch):
+    windows, listing = [], Payments.list
+
+    def watched(self, kind, **filters):
+        if kind == "events":
+            windows.append(filters["created"]["gte"])
+        return listing(self, kind, **filters)
+
+    async def seconds_back():
+        """How long ago the first window of a round begins."""
+        windows.clear()
+        await reconcile.reconcile_lately(shop.house)
+        return shop.house.sessions.clock.now().timestamp() - windows[0]
+
+    monkeypatch.setattr(Payments, "list", watched)
+    days, hours = reconcile.WINDOW_DAYS * 86_400, reconcile.OVERLAP_SECONDS
+    provider.next_fault[:] = [429] * 9
+    assert await seconds_back() >= days
+    provider.next_fault.clear()
+    assert await seconds_back() >= days
+    assert hours <= await seconds_back() < days
 
 
 async def test_a_plan_that_the_provider_does_not_know_keeps_no_other_from_being_asked_for(shop, provider):
