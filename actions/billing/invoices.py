@@ -44,8 +44,9 @@ async def purchase_of(db: SystemSession, plan: PlanSubscription, facts: Facts, /
 async def first_tokens(db: SystemSession, purchase: Purchase, facts: Facts, /) -> int:
     """What the first invoice brings: what its purchase says, which knows of a trial; less where it took nothing."""
     took_nothing = facts.money is not None and facts.money.is_paid and facts.money.cents == 0
-    was_to_take = purchase.amount_cents > 0
-    tier = await db.get(Tier, Id(purchase.tier_id or 0)) if took_nothing and was_to_take else None
+    if not took_nothing or purchase.amount_cents == 0 or purchase.tier_id is None:
+        return purchase.tokens
+    tier = await db.get(Tier, purchase.tier_id)
     return purchase.tokens if tier is None else min(purchase.tokens, zero_invoice_tokens(tier))
 
 

@@ -124,7 +124,9 @@ async def _begin(db: SystemSession, wish: Wish, tier_id: Id[Tier], /) -> tuple[I
     db.act_for(wish.user_id, tenant=wish.tenant)
     known = await wishes.known(db, wish)
     if known is not None:
-        return known.id, Id(known.subscription_id or 0)
+        if known.subscription_id is None:
+            raise errors.Conflict(ENDED)
+        return known.id, known.subscription_id
     await wishes.check_open(db, wish.tenant)
     tier = await _tier(db, tier_id)
     plan = PlanSubscription(

@@ -106,7 +106,7 @@ async def known(db: SystemSession, wish: Wish, /) -> Purchase | None:
         sa.select(Purchase).where(
             Purchase.tenant_id == wish.tenant,
             Purchase.user_id == wish.user_id,
-            Purchase.idempotency_key == wish.key_or(Id(0)),
+            Purchase.idempotency_key == wish.key,
         )
     )
     if found is not None and found.input_hash != wish.digest:
