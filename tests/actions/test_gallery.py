@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import hashlib
+import importlib
 
 import pytest
 import sqlalchemy as sa
@@ -263,6 +264,8 @@ async def test_publishing_answers_from_the_event_while_central_does_not_answer(w
         await closed.wait()
         raise errors.CentralUnavailable("The central database does not answer.")
 
+    for module in ("actions.gallery.publish", "tenancy.context"):
+        monkeypatch.setattr(importlib.import_module(module), "DELIVERY_SECONDS_MAX", 0.1)
     monkeypatch.setattr(world.house.sessions, "central", silent)
     told = await _mutated(ctx, video_id)
     assert (told["title"], told["tags"], told["tenantSlug"]) == ("Neon night", ["Night", "ＣＩＴＹ"], "alice1")
