@@ -13,6 +13,7 @@ import orjson
 from starlette.types import Receive, Scope
 
 from base import errors
+from execution import unreadable
 from execution.bounds import Gone, within
 from execution.exchange import EXCHANGE, Exchange
 from tenancy.answers import JSON, Refused, bad
@@ -21,6 +22,7 @@ from tenancy.head import Head
 BODY_BYTES_MAX = 1024 * 1024
 BODY_SECONDS_MAX = 15.0
 PARAMETERS_MAX = 20
+BODY = "The body"
 # A length of fewer digits is below the limit.
 SMALL_DIGITS = 6
 
@@ -87,7 +89,7 @@ async def read(scope: Scope, receive: Receive, head: Head) -> Asked:
         body = await within(_body(receive), seconds=BODY_SECONDS_MAX)
     if body is None:
         raise errors.TimedOut(f"The request was not sent within {BODY_SECONDS_MAX:.0f} seconds.")
-    return Asked.of(_json(body, "The body"))
+    return Asked.of(_json(body, BODY))
 
 
 def _check(head: Head) -> None:
@@ -146,4 +148,4 @@ def _json(text: bytes, what: str) -> object:
     try:
         return orjson.loads(text)
     except (orjson.JSONDecodeError, RecursionError):
-        raise bad(400, f"{what} is no JSON in UTF-8.") from None
+        raise bad(400, unreadable.reason(text, what, is_variables=what != BODY)) from None

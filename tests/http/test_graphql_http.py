@@ -106,6 +106,36 @@ async def test_what_is_no_request_is_refused_with_400(served, accept):
         assert response.headers["content-type"].startswith(accept)
 
 
+HALF, HUGE = "half of a surrogate pair, which is no text", "a number that is out of range"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (b'"variables": {"a": 1, "b": {"c": ["\\ud800"]}}', f'Variable "$b" has {HALF}.'),
+        (b'"variables": {"a": ' + b"9" * 400 + b"}", f'Variable "$a" has {HUGE}.'),
+        (b'"variables": {"a": [1e999]}', f'Variable "$a" has {HUGE}.'),
+        (b'"variables": {"\\ud800": 1}', f'Parameter "variables" has {HALF}.'),
+        (b'"operationName": "\\udc00"', f'Parameter "operationName" has {HALF}.'),
+        (b'"variables": {"a": NaN}', "The body is no JSON in UTF-8."),
+        (
+            b'"variables": {"a": [' + b"0," * 20_000 + b"1e999]}",
+            "The body is no JSON in UTF-8, or has half of a surrogate pair or a number that is out of range.",
+        ),
+        (b'"variables": {"a": 1', "The body is no JSON in UTF-8."),
+    ],
+)
+async def test_what_is_written_like_json_and_has_no_value_is_told_with_its_place(served, given, said):
+    response = await post(served, b'{"query": "{ __typename }", ' + given + b"}")
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["message"] == said
+    if given.startswith(b'"variables"') and "body" not in said:
+        got = await served.request(
+            "GET", params={"query": "{ __typename }", "variables": given.partition(b": ")[2].decode()}
+        )
+        assert (got.status_code, got.json()["errors"][0]["message"]) == (400, said)
+
+
 async def test_parameters_that_are_null_or_unknown_are_passed_over(served):
     body = {**QUERY, "variables": None, "operationName": None, "extensions": {"a": 1}, "onError": "NULL", "x": [1]}
     assert (await post(served, body)).json() == {"data": {"__typename": "Query"}}
