@@ -9,11 +9,12 @@ from collections import Counter
 import pytest
 
 from execution.serving import GC_THRESHOLD
-from tests import patience, serving
+from tests import kept, patience, serving
 from tests import provider as providers
 from tests import world as worlds
 
 patience.ease()
+kept.keep()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
