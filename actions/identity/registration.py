@@ -223,7 +223,9 @@ async def _unfinished(db: SystemSession, /) -> list[Begun]:
 
 def _email(text: str) -> str:
     email = texts.line(text, "input", "email", most=EMAIL_CHARACTERS_MAX)
-    if not _EMAIL.fullmatch(email):
+    # Also as it is compared: folding may make a text many times as long, with blanks and more than one @ in it.
+    folded = texts.fold(email)
+    if not (_EMAIL.fullmatch(email) and _EMAIL.fullmatch(folded) and len(folded) <= EMAIL_CHARACTERS_MAX):
         raise errors.Invalid("This is no e-mail address.", "input", "email")
     return email
 

@@ -146,6 +146,10 @@ async def _tokens(world, user_id):
         ({"email": "no address"}, "email"),
         ({"email": "a@b"}, "email"),
         ({"email": "a@b.c\r\nBcc: d@e.f"}, "email"),
+        # These are longer, or have another @, once they are folded for comparing.
+        ({"email": "\ufdfa" * 64 + "@b.cd"}, "email"),
+        ({"email": "\ufb03" * 20 + "@" + "\ufb03" * 110 + ".cd"}, "email"),
+        ({"email": "a\uff20b@c.de"}, "email"),
         ({"password": "short"}, "password"),
         ({"password": "p" * 501}, "password"),
         ({"slug": "www"}, "slug"),
