@@ -36,7 +36,8 @@ TEXTS_REMEMBERED_MAX = 10_000
 MOMENT_CHARACTERS = len("2026-01-31 12:00:00.000000")
 TEXT_CHARACTERS_REMEMBERED_MAX = 200
 
-_THREAD = ThreadPoolExecutor(1, thread_name_prefix="emitting")
+# Of all operations; what finds no place is completed by the library, which needs no function for it.
+QUEUE_MAX = 64
 
 
 class Asker(Protocol):
@@ -49,6 +50,26 @@ class Asker(Protocol):
     def prefix(self, table: Table) -> str:
         """What stands before the key in global ids."""
 
+
+class _Thread:
+    """On which functions are generated, and its queue; used by one event loop."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="emitting")
+        self._inside = 0
+
+    async def do(self, make: Callable[[], Emitter]) -> Emitter:
+        """Raises Incomplete where there is no place in the queue."""
+        if self._inside >= QUEUE_MAX:
+            raise Incomplete
+        self._inside += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, make)
+        finally:
+            self._inside -= 1
+
+
+_THREAD = _Thread()
 
 # (rows, what the view's loads lead to, for whom) → one display a row
 Emit = Callable[[Sequence[Any], Sequence[Mapping[Any, Any]], Asker], list[dict[str, Any]]]
@@ -89,11 +110,14 @@ def emitter(layout: Layout, views: Sequence[View], place: int, /, *, dialect: Di
 
 
 async def emitter_off_loop(layout: Layout, views: Sequence[View], place: int, /, *, dialect: Dialect) -> Emitter:
-    """The same, a new one generated on a thread: one of many fields takes longer than the loop may be held."""
+    """The same, a new one generated on a thread: one of many fields takes longer than the loop may be held.
+
+    Raises Incomplete where too many wait for that.
+    """
     found: Emitter | None = layout.emitters.get((place, dialect.name, dialect.driver))
     if found is None:
         make = partial(emitter, layout, views, place, dialect=dialect)
-        found = await asyncio.get_running_loop().run_in_executor(_THREAD, make)
+        found = await _THREAD.do(make)
     return found
 
 
