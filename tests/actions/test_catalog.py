@@ -173,6 +173,17 @@ async def test_an_effect_carries_its_filters_and_tags_and_is_found_by_their_name
 
 
 @on_every_engine
+async def test_the_longest_texts_are_kept_whatever_they_fold_to(ctx):
+    widest = "\U0001d160"  # folded it is three characters of four bytes each
+    await _algorithm(ctx)
+    algorithm = (await ctx.on_central(_all, tables.Algorithm))[0].id
+    tags = [await _made(ctx, tables.Tag, slug=f"tag{number}", name=widest * 200) for number in range(20)]
+    made = await _effect(ctx, algorithm_id=algorithm, name=widest * 200, description=widest * 5_000, tag_ids=tags)
+    row = await _get(ctx, tables.Effect, made)
+    assert (row.name, row.description) == (widest * 200, widest * 5_000)
+
+
+@on_every_engine
 async def test_a_reference_must_be_there_and_offered(ctx):
     algorithm = await _algorithm(ctx)
     style = await _made(ctx, tables.Style)
