@@ -37,6 +37,7 @@ class Views:
         self._clock = clock
         self._counted: OrderedDict[tuple[int, bytes], float] = OrderedDict()
         self._unwritten: Counter[Place] = Counter()
+        self._writing = asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
 
     def has(self, gallery_video_id: int, who: str) -> bool:
@@ -70,16 +71,19 @@ class Views:
 
     async def write(self) -> None:
         """Add what was counted to the gallery's rows."""
-        while self._unwritten:
-            some = dict(self._unwritten.most_common(VIDEOS_A_TRANSACTION_MAX))
-            await self._house.system().on_system(_add, some)
-            self._unwritten.subtract(some)
-            self._unwritten = +self._unwritten
+        async with self._writing:
+            while self._unwritten:
+                some = dict(self._unwritten.most_common(VIDEOS_A_TRANSACTION_MAX))
+                await self._house.system().on_system(_add, some)
+                self._unwritten.subtract(some)
+                self._unwritten = +self._unwritten
 
     async def close(self) -> None:
         """Write what is left; called when the house closes."""
         if self._writer is not None:
-            self._writer.cancel()
+            # Never amid a transaction: one that was committed by then would be written once more.
+            async with self._writing:
+                self._writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._writer
         with contextlib.suppress(errors.Denial):

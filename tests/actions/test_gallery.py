@@ -24,7 +24,7 @@ from execution import library
 from outside.store import Store
 from resolvers import roots
 from tenancy import relaying
-from tenancy.context import receive
+from tenancy.context import Context, receive
 from tests.world import on_every_engine
 
 MP4 = b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + b"\0\0\0\x08free" * 100
@@ -371,6 +371,25 @@ async def test_what_is_not_listed_is_not_counted(world, ctx):
 async def test_views_are_written_when_the_house_closes(world, ctx):
     place = await ctx.on_pool(gallery.publish_video, await _ready(ctx))
     await gallery.record_view(world.central(), place)
+    await views.views_of(world.house).close()
+    assert (await _shown(ctx))[0].view_count == 1
+
+
+async def test_a_house_that_closes_while_views_are_written_counts_none_twice(world, ctx, monkeypatch):
+    place = await ctx.on_pool(gallery.publish_video, await _ready(ctx))
+    committed, real = asyncio.Event(), Context.on_system
+
+    async def slowly(self, action, /, *args, **more):
+        answer = await real(self, action, *args, **more)
+        if action is views._add and not committed.is_set():
+            committed.set()
+            await asyncio.sleep(0.05)
+        return answer
+
+    monkeypatch.setattr(views, "WRITE_SECONDS", 0.0)
+    monkeypatch.setattr(Context, "on_system", slowly)
+    await gallery.record_view(world.central(), place)
+    await committed.wait()
     await views.views_of(world.house).close()
     assert (await _shown(ctx))[0].view_count == 1
 
