@@ -66,11 +66,13 @@ async def _show(db: SystemSession, demo: Demo, studio: Studio, videos: Sequence[
 
 
 def _row(demo: Demo, studio: Studio, video: Video, /, *, suspended: bool) -> GalleryVideo:
-    dice = demo.dice("shown", studio.number, video.title, video.created_at.isoformat())
+    # By its age, so that the same is shown whatever the day.
+    age = demo.today - video.created_at
+    dice = demo.dice("shown", studio.number, video.title, int(age.total_seconds()))
     slugs = {effect_id: slug for slug, effect_id in demo.effects.items()}
     made_with = {sample.effect: sample for sample in demo.samples}
     sample = made_with.get(slugs.get(video.effect_id or 0, "")) or dice.choice(demo.samples)
-    later = timedelta(seconds=dice.randrange(PUBLISHED_HOURS_MAX * 3_600))
+    later = dice.random() * min(age, timedelta(hours=PUBLISHED_HOURS_MAX))
     return GalleryVideo(
         id=video.gallery_video_id,
         tenant_id=studio.tenant_id,
@@ -80,7 +82,7 @@ def _row(demo: Demo, studio: Studio, video: Video, /, *, suspended: bool) -> Gal
         output_key=sample.output.key,
         thumbnail_key=sample.thumbnail.key,
         duration_seconds=sample.seconds,
-        published_at=min(video.created_at + later, demo.today),
+        published_at=video.created_at + later,
         view_count=int(dice.paretovariate(0.9) * 3),
         visible=True,
         suspended=suspended,

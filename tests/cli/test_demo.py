@@ -3,7 +3,7 @@
 import io
 import json
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -91,6 +91,23 @@ async def test_demo_data_is_whole_and_a_second_run_adds_nothing(world):
     again = await _load(world)
     assert not any(again.added.values())
     assert again.lines() == ["Everything was there already."]
+
+
+async def test_the_gallery_shows_the_same_on_every_day(anyio_backend, templates, tmp_path, monkeypatch):
+    told = []
+    for day in (DAY, DAY + timedelta(days=33, hours=5)):
+        monkeypatch.setattr(frame, "utc_now", lambda day=day: day)
+        place = tmp_path / f"{day:%d}"
+        place.mkdir()
+        async with worlds.opened("sqlite", await templates.fresh("sqlite", place), place) as world:
+            await _load(world)
+            midnight = day.replace(hour=0)
+            rows = await _rows(world, GalleryVideo)
+            told.append([(row.title, row.tenant_id, midnight - row.published_at, row.view_count) for row in rows])
+    assert told[0] == told[1]
+    ages = [age for _, _, age, _ in told[0]]
+    assert min(ages) >= timedelta(0)
+    assert len(set(ages)) == len(ages)
 
 
 @on_every_engine
