@@ -73,8 +73,8 @@ class Paged:
 class Invoiced:
     """An invoice of a subscription; `reason` is the provider's word for why it was written.
 
-    `tier` and `from_tier` are our ids, `dearer` is by how many cents a change's tier is dearer; each as the
-    subscription's metadata had them when the invoice was written.
+    `tier` and `from_tier` are our ids, `change` is the order that changed the tier, `dearer` is by how many cents
+    its tier is dearer; each as the subscription's metadata had them when the invoice was written.
     """
 
     name: str
@@ -83,6 +83,7 @@ class Invoiced:
     tier: int | None
     from_tier: int | None
     dearer: int | None
+    change: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

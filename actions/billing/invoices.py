@@ -18,6 +18,8 @@ from db.tables.central.catalog import Tier
 FIRST = "subscription_create"
 RENEWAL = "subscription_cycle"
 CHANGE = "subscription_update"
+# What the invoice of a change was for: in its purchase's `input_hash`.
+_CHANGE = "change:{:x}"
 
 
 async def purchase_of(db: SystemSession, plan: PlanSubscription, facts: Facts, /) -> Id[Purchase] | None:
@@ -52,6 +54,7 @@ async def first_tokens(db: SystemSession, purchase: Purchase, facts: Facts, /) -
 
 async def _made(db: SystemSession, plan: PlanSubscription, invoice: Invoiced, /, *, money: Money) -> Purchase:
     tier = await db.get_one(Tier, Id(invoice.tier) if invoice.tier else plan.tier_id)
+    change = _CHANGE.format(invoice.change) if invoice.reason == CHANGE and invoice.change is not None else ""
     return Purchase(
         id=db.new_id(),
         created_at=db.now,
@@ -63,8 +66,16 @@ async def _made(db: SystemSession, plan: PlanSubscription, invoice: Invoiced, /,
         price_cents=money.cents,
         amount_cents=money.cents,
         currency=money.currency,
-        tokens=await _tokens(db, tier, invoice, cents=money.cents),
+        input_hash=change,
+        tokens=0 if await _was_brought(db, plan, change) else await _tokens(db, tier, invoice, cents=money.cents),
     )
+
+
+async def _was_brought(db: SystemSession, plan: PlanSubscription, change: str, /) -> bool:
+    """Whether this change's invoice was here already: what is changed by hand at the provider carries it as well."""
+    mine = sa.and_(Purchase.tenant_id == plan.tenant_id, Purchase.subscription_id == plan.id)
+    brought = sa.select(Purchase.id).where(mine, Purchase.input_hash == change)
+    return bool(change) and await db.first(brought) is not None
 
 
 async def _tokens(db: SystemSession, tier: Tier, invoice: Invoiced, /, *, cents: int) -> int:

@@ -254,6 +254,7 @@ async def _change(
             # A downgrade brings nothing and gives nothing back; an upgrade is charged now or not made at all.
             "prorations": "always_invoice" if dearer > 0 else "none",
             "dearer": f"{max(0, dearer)}",
+            "names_order": True,
         },
         key=key,
         digest=digest,
@@ -356,7 +357,9 @@ async def _ask_change(ctx: Context, order: Order) -> Object:
         "proration_behavior": given["prorations"],
         "payment_behavior": "error_if_incomplete",
         # The invoice of the change carries these, and says by them what it was for.
-        "metadata": {name: given.get(name, "") for name in ("tier", "from_tier", "dearer")},
+        "metadata": {name: given.get(name, "") for name in ("tier", "from_tier", "dearer")}
+        # An order of before it was among them is sent again unchanged.
+        | ({"change": f"{order.order_id:x}"} if given.get("names_order") else {}),
     }
     return await _updated(provider, order, change)
 

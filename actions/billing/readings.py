@@ -239,6 +239,7 @@ def _invoice(event: _Event, thing: Thing) -> Facts | None:
             tier=marks.number_of(details.get("metadata"), "tier"),
             from_tier=marks.number_of(details.get("metadata"), "from_tier"),
             dearer=marks.cents_of(details.get("metadata"), "dearer"),
+            change=marks.number_of(details.get("metadata"), "change"),
         ),
     )
 

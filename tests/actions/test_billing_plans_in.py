@@ -11,6 +11,7 @@ from actions.billing import events
 from db.tables.central.billing import PurchaseStatus, SubscriptionStatus
 from tests.actions import shop as goods
 from tests.actions import till
+from tests.provider import calling
 from tests.world import on_every_engine
 
 pytestmark = pytest.mark.anyio
@@ -142,3 +143,24 @@ async def test_an_event_without_its_plan_waits_and_a_subscription_of_nobody_is_f
     created["data"]["object"]["metadata"] = {}
     await events.handle(shop.house, await till.stored(shop.house, [created]))
     assert await till.event_states(shop.house) == {"FOREIGN": ["customer.subscription.created"]}
+
+
+@on_every_engine
+async def test_what_is_changed_by_hand_at_the_provider_brings_no_upgrade_a_second_time(shop, provider):
+    alice = await shop.tenant("alice")
+    subscription = provider.pay(await begun(shop, alice, provider))["subscription"]
+    await till.tell(shop.house, provider.events())
+    dear = await goods.tier(shop, "max", cents=6_000, tokens=2_500)
+    await billing.change_plan(await shop.of(alice), dear, idempotency_key=None)
+    await till.tell(shop.house, provider.events())
+    upgraded = await till.funds(shop, alice)
+    assert upgraded[0] > 500
+    item = provider.get("subscription", subscription)["items"]["data"][0]["id"]
+    twice = {"items": [{"id": item, "quantity": 2}], "proration_behavior": "always_invoice"}
+    async with calling(provider) as caller:
+        await caller.post(f"/v1/subscriptions/{subscription}", **twice)
+    *_, by_hand = provider.all("invoice")
+    assert (by_hand["billing_reason"], by_hand["amount_paid"] > 0) == ("subscription_update", True)
+    await till.tell(shop.house, provider.events())
+    assert await till.funds(shop, alice) == upgraded
+    assert [each.tokens for each in await goods.purchases(shop, alice)] == [500, upgraded[0] - 500, 0]

@@ -149,8 +149,9 @@ class Purchase(WithId, WithChanges, CentralBase, scope=TENANT, tenant="tenant_id
 
     `price_cents` is before the discount, `amount_cents` what is due. `provider_params` is what the provider was
     or will be asked, stored before the first call and sent again unchanged; `attempt_kind` is part of the
-    provider's idempotency key. `input_hash` (SHA-256, hex) tells the same wish from another under the same key.
-    `earned_by` is the payment that paid it first; `abandoned_at`, when the provider was found to know no session.
+    provider's idempotency key. `input_hash` (SHA-256, hex) tells the same wish from another under the same key; of
+    an invoice of a change it is `change:` and its order's id. `earned_by` is the payment that paid it first;
+    `abandoned_at`, when the provider was found to know no session.
     """
 
     __tablename__ = "purchases"
