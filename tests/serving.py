@@ -263,4 +263,6 @@ def _wait_until_it_answers(running: subprocess.Popen[bytes], port: int, log: Pat
 
 def _clean(environment: dict[str, str]) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ATRIUM_")}
+    # Dozens of processes start: where nothing compiled is kept, each would compile the product anew for a second.
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)
     return {**inherited, **environment}
