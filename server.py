@@ -44,7 +44,7 @@ class Application:
         self._services = services.open_services(settings)
         self._stop = asyncio.Event()
         origins = Origins(settings)
-        executor = library.Executor(roots.served(), introspection=settings.introspection)
+        executor = library.Executor(roots.served(), introspection=settings.introspection, limits=settings.limits)
         self._live = Live(executor, origins)
         self._endpoint = Endpoint(executor, origins)
         self._explorer = Explorer(settings)

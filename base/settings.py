@@ -38,6 +38,23 @@ class Budget(NamedTuple):
     per_second: int
 
 
+class Limits(NamedTuple):
+    """How much a document and its variables may hold before anything of them is run."""
+
+    tokens: int = 2_000
+    depth: int = 15
+    operations: int = 20
+    fragments: int = 50
+    aliases: int = 50
+    aliases_of_a_field: int = 15
+    directives: int = 50
+    conditions: int = 16
+    errors: int = 20
+    variable_depth: int = 20
+    variable_entries: int = 250
+
+
+LIMITS = Limits()
 BUDGET_ADDRESS, BUDGET_VIEWER, BUDGET_TENANT = Budget(5_000, 500), Budget(20_000, 2_000), Budget(100_000, 10_000)
 
 
@@ -75,6 +92,7 @@ class Settings:
     budget_address: Budget
     budget_viewer: Budget
     budget_tenant: Budget
+    limits: Limits
     stripe_secret_key: str | None
     stripe_webhook_secret: str | None
     stripe_api_base: str | None
@@ -122,6 +140,7 @@ def read(environment: Mapping[str, str] | None = None, *, loopback: bool = True)
         budget_address=_budget("ATRIUM_BUDGET_ADDRESS", given, BUDGET_ADDRESS),
         budget_viewer=_budget("ATRIUM_BUDGET_VIEWER", given, BUDGET_VIEWER),
         budget_tenant=_budget("ATRIUM_BUDGET_TENANT", given, BUDGET_TENANT),
+        limits=_limits(given.get("ATRIUM_LIMITS", "")),
         stripe_secret_key=provider.get("ATRIUM_STRIPE_SECRET_KEY"),
         stripe_webhook_secret=provider.get("ATRIUM_STRIPE_WEBHOOK_SECRET"),
         stripe_api_base=provider.get("ATRIUM_STRIPE_API_BASE"),
@@ -210,6 +229,19 @@ def _budget(name: str, given: Mapping[str, str], default: Budget) -> Budget:
     if not (most.isdecimal() and per_second.isdecimal() and int(most) and int(per_second)):
         raise SettingsError(f"{name} must be what it holds and what comes back a second, as in 5000+500, not {text!r}")
     return Budget(int(most), int(per_second))
+
+
+def _limits(text: str) -> Limits:
+    given: dict[str, int] = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        name, _, number = part.partition("=")
+        if name not in Limits._fields or not number.isdecimal() or not int(number):
+            raise SettingsError(
+                f"ATRIUM_LIMITS must be numbers above 0 by name, as in tokens=4000,depth=20, not {part!r}; the names "
+                f"are {', '.join(Limits._fields)}"
+            )
+        given[name] = int(number)
+    return Limits(**given)
 
 
 def _long_enough(name: str, text: str | None) -> str | None:

@@ -43,6 +43,7 @@ from graphql.language import Lexer
 from graphql.language.parser import Parser
 
 from base import errors
+from base.settings import LIMITS, Limits
 from execution import introspection, overlap
 from execution.amounts import OperationCost
 from execution.steps import Plan, Ready
@@ -50,19 +51,10 @@ from execution.valid import Valid
 from execution.variables import Variables
 
 DOCUMENT_CHARACTERS_MAX = 100_000
-TOKENS_MAX = 2_000
 COMMENTS_MAX = 2_000
 BRACKETS_DEPTH_MAX = 60
-DEPTH_MAX = 15
 # Selection sets within each other, fragments included: what walks them may recurse.
 NESTING_MAX = 100
-OPERATIONS_MAX = 20
-FRAGMENTS_MAX = 50
-ALIASES_MAX = 50
-ALIASES_OF_A_FIELD_MAX = 15
-DIRECTIVES_MAX = 50
-CONDITIONS_MAX = 16
-VALIDATION_ERRORS_MAX = 20
 PLANNING_SECONDS_MAX = 0.1
 # No number of ours has more; the interpreter reads none of more than 4,300 digits, and says so in its own words.
 NUMBER_CHARACTERS_MAX = 400
@@ -149,9 +141,10 @@ class Document:
 class Reader:
     """Reads documents of one schema."""
 
-    def __init__(self, schema: GraphQLSchema, *, introspection: bool) -> None:
+    def __init__(self, schema: GraphQLSchema, *, introspection: bool, limits: Limits = LIMITS) -> None:
         """`introspection=False` refuses it, and tells no names in messages."""
         self._schema = schema
+        self._limits = limits
         self._hides = not introspection
         self._valid = Valid(schema)
         self._rules = [
@@ -164,8 +157,8 @@ class Reader:
         budget = budget or Budget()
         check_length(text)
         try:
-            ast, tokens = _parsed(text)
-            conditions = _check_shape(ast)
+            ast, tokens = _parsed(text, self._limits.tokens)
+            conditions = _check_shape(ast, self._limits)
             found = self._wrong(ast, budget)
         except GraphQLSyntaxError as error:
             raise Unfit(_coded([_plain(error, text)], "GRAPHQL_PARSE_FAILED")) from None
@@ -183,7 +176,7 @@ class Reader:
         found: list[GraphQLError] = []
         if not self._valid.surely(ast, budget.tick):
             found = self._asked(ast, budget)
-        return [*found, *overlap.conflicts(self._schema, ast, budget.tick)][:VALIDATION_ERRORS_MAX]
+        return [*found, *overlap.conflicts(self._schema, ast, budget.tick)][: self._limits.errors]
 
     def _asked(self, ast: DocumentNode, budget: Budget) -> list[GraphQLError]:
         """What the library's rules say."""
@@ -199,7 +192,7 @@ class Reader:
                 self._schema,
                 ast,
                 cast("list[type[ASTValidationRule]]", rules),
-                max_errors=VALIDATION_ERRORS_MAX,
+                max_errors=self._limits.errors,
                 hide_suggestions=self._hides,
             )
         finally:
@@ -252,8 +245,9 @@ class _Counting(Lexer):
     wait for the garbage collector, and a flood of documents would make it stop everybody again and again.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, most: int) -> None:
         super().__init__(source)
+        self.most = most
         self.count = self.depth = 0
 
     def advance(self) -> Token:
@@ -265,8 +259,8 @@ class _Counting(Lexer):
         kind = token.kind
         if kind is not TokenKind.EOF:
             self.count += 1
-            if self.count > TOKENS_MAX:
-                raise too_dear(f"The document has more than {TOKENS_MAX} tokens.")
+            if self.count > self.most:
+                raise too_dear(f"The document has more than {self.most} tokens.")
         if kind in _NUMBERS and len(token.value or "") > NUMBER_CHARACTERS_MAX:
             raise too_dear(f"A number in the document has more than {NUMBER_CHARACTERS_MAX} characters.")
         if kind in _OPENING:
@@ -288,8 +282,8 @@ class _Placing(Parser):
         return place
 
 
-def _parsed(text: str) -> tuple[DocumentNode, int]:
-    lexer = _Counting(Source(text))
+def _parsed(text: str, most: int) -> tuple[DocumentNode, int]:
+    lexer = _Counting(Source(text), most)
     return _Placing(lexer.source, lexer=lexer, max_comments=COMMENTS_MAX).parse_document(), lexer.count
 
 
@@ -305,7 +299,7 @@ class _Counts:
 
 
 # Deeper than nothing: what is spread here only, within introspection, counts no levels.
-_NOWHERE = (-TOKENS_MAX, 0)
+_NOWHERE = (-DOCUMENT_CHARACTERS_MAX, 0)
 
 
 @dataclass(slots=True)
@@ -317,7 +311,7 @@ class _Reach:
     spreads: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
-def _check_shape(document: DocumentNode) -> tuple[str, ...]:
+def _check_shape(document: DocumentNode, limits: Limits) -> tuple[str, ...]:
     """The variables in its conditions. Raises Unfit by the first limit that is broken."""
     operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
     fragments = [each for each in document.definitions if isinstance(each, FragmentDefinitionNode)]
@@ -328,16 +322,16 @@ def _check_shape(document: DocumentNode) -> tuple[str, ...]:
     known: dict[str, tuple[int, int]] = {}
     deep = [_depth(each, reaches, known) for each in tops]
     levels = max((fields for fields, _ in deep), default=0)
-    if levels > DEPTH_MAX:
-        raise too_dear(f"The operation is {levels} levels deep; at most {DEPTH_MAX} are served.")
+    if levels > limits.depth:
+        raise too_dear(f"The operation is {levels} levels deep; at most {limits.depth} are served.")
     for what, count, limit in (
         ("selection sets within each other", max((sets for _, sets in deep), default=0), NESTING_MAX),
-        ("operations", len(operations), OPERATIONS_MAX),
-        ("fragments", len(fragments), FRAGMENTS_MAX),
-        ("aliases", counts.aliases, ALIASES_MAX),
-        ("aliases of one field", max(counts.by_field.values(), default=0), ALIASES_OF_A_FIELD_MAX),
-        ("directives", counts.directives, DIRECTIVES_MAX),
-        ("variables in @skip and @include", len(counts.conditions), CONDITIONS_MAX),
+        ("operations", len(operations), limits.operations),
+        ("fragments", len(fragments), limits.fragments),
+        ("aliases", counts.aliases, limits.aliases),
+        ("aliases of one field", max(counts.by_field.values(), default=0), limits.aliases_of_a_field),
+        ("directives", counts.directives, limits.directives),
+        ("variables in @skip and @include", len(counts.conditions), limits.conditions),
     ):
         if count > limit:
             raise too_dear(f"The document has {count} {what}; at most {limit} are served.")

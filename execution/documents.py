@@ -15,6 +15,7 @@ from typing import TypeVar
 from graphql import GraphQLError, GraphQLSchema
 
 from base import errors, observe
+from base.settings import LIMITS, Limits
 from execution.document import Budget, Document, OutOfBudget, Reader, Unfit, check_length, in_budget
 from execution.kept import Kept
 from execution.planning import Planning
@@ -52,9 +53,10 @@ class _Reading:
 class Documents:
     """The documents of one schema."""
 
-    def __init__(self, schema: GraphQLSchema, *, introspection: bool) -> None:
+    def __init__(self, schema: GraphQLSchema, *, introspection: bool, limits: Limits = LIMITS) -> None:
         """`introspection=False` refuses it, and tells no names in messages."""
-        self._reader = Reader(schema, introspection=introspection)
+        self.limits = limits
+        self._reader = Reader(schema, introspection=introspection, limits=limits)
         self._kept: Kept[Remembered] = Kept(entries_max=DOCUMENTS_MAX, weight_max=BYTES_MAX, evicted=_EVICTED.inc)
         self._readings: dict[str, _Reading] = {}
         self.planning = Planning()

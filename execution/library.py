@@ -26,6 +26,7 @@ from graphql import execute as run
 from graphql import subscribe as stream
 
 from base import errors
+from base.settings import LIMITS, Limits
 from execution import fetch, introspection, prefetch
 from execution.declare import Column, Computed, NodeInfo, Read, node_of
 from execution.document import Document, Unfit
@@ -194,11 +195,11 @@ def _related(row: Row, info: Info, **_arguments: object) -> object:
 class Executor:
     """Runs operations against the served schema; documents are parsed and validated once and kept."""
 
-    def __init__(self, schema: strawberry.Schema, *, introspection: bool = True) -> None:
+    def __init__(self, schema: strawberry.Schema, *, introspection: bool = True, limits: Limits = LIMITS) -> None:
         """`introspection=False` refuses it, and tells no names in messages."""
         self._schema = schema
         self._graphql: GraphQLSchema = schema._schema  # noqa: SLF001  (the library shows its core schema nowhere else)
-        self.documents = Documents(self._graphql, introspection=introspection)
+        self.documents = Documents(self._graphql, introspection=introspection, limits=limits)
         self._hides = not introspection
 
     def sdl(self) -> str:

@@ -305,7 +305,7 @@ class Plans:
         known = document.variables.get(operation_name)
         if known is None:
             known = document.variables[operation_name] = Variables(
-                self._executor.core, operation.variable_definitions or ()
+                self._executor.core, operation.variable_definitions or (), limits=self._documents.limits
             )
         too_much = known.too_much(variables) if variables else None
         if too_much is not None:

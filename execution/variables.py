@@ -28,9 +28,8 @@ from graphql.execution.get_variable_signature import GraphQLVariableSignature, g
 from graphql.execution.values import VariableValues, VariableValueSource
 
 from base import errors
+from base.settings import LIMITS, Limits
 
-DEPTH_MAX = 20
-ENTRIES_MAX = 250  # of a list or an object
 VALUES_MAX = 5_000  # within lists and objects, of all variables together
 ERRORS_MAX = 20
 
@@ -42,9 +41,12 @@ PLAIN: dict[object, type] = {GraphQLString: str, GraphQLID: str, GraphQLBoolean:
 class Variables:
     """The variables of one operation."""
 
-    __slots__ = ("_definitions", "_plain", "_schema")
+    __slots__ = ("_definitions", "_limits", "_plain", "_schema")
 
-    def __init__(self, schema: GraphQLSchema, definitions: Collection[VariableDefinitionNode]) -> None:
+    def __init__(
+        self, schema: GraphQLSchema, definitions: Collection[VariableDefinitionNode], *, limits: Limits = LIMITS
+    ) -> None:
+        self._limits = limits
         self._schema = schema
         self._definitions = definitions
         self._plain: list[tuple[GraphQLVariableSignature, type]] | None = []
@@ -66,7 +68,7 @@ class Variables:
 
     def too_much(self, given: dict[str, Any]) -> GraphQLError | None:
         """Which variable holds more than is looked at, and how; what the operation does not declare, nobody reads."""
-        values = 0
+        values, limits = 0, self._limits
         for definition in self._definitions:
             name = definition.variable.name.value
             waiting = [(given.get(name), 1)]
@@ -75,10 +77,10 @@ class Variables:
                 if not isinstance(value, list | dict):
                     continue
                 values += len(value)
-                if depth > DEPTH_MAX:
-                    says = f"is nested more than {DEPTH_MAX} levels deep"
-                elif len(value) > ENTRIES_MAX:
-                    says = f"has {len(value):,} entries in one place; at most {ENTRIES_MAX} are taken"
+                if depth > limits.variable_depth:
+                    says = f"is nested more than {limits.variable_depth} levels deep"
+                elif len(value) > limits.variable_entries:
+                    says = f"has {len(value):,} entries in one place; at most {limits.variable_entries} are taken"
                 elif values > VALUES_MAX:
                     says = f"makes it more than {VALUES_MAX:,} values within lists and objects"
                 else:

@@ -7,6 +7,7 @@ import itertools
 import pytest
 from graphql import GraphQLError, OperationDefinitionNode, get_variable_values, parse
 
+from base.settings import LIMITS
 from execution import variables
 from resolvers import roots
 
@@ -101,7 +102,7 @@ def test_a_variable_that_holds_too_much_is_named_before_its_type_is_looked_at(sc
     assert says in error.message
     assert error.extensions == {"code": "BAD_USER_INPUT"}
     assert error.locations
-    assert looked_at <= variables.ENTRIES_MAX
+    assert looked_at <= LIMITS.variable_entries
 
 
 def test_as_much_as_may_be_is_looked_at_and_what_nobody_declared_is_not(schema):
