@@ -18,6 +18,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from sqlalchemy.orm import configure_mappers
+
 import actions
 from base.settings import Settings
 from outside import egress, services
@@ -38,6 +40,8 @@ Story = Callable[..., Awaitable[object]]
 handlers.load(actions)
 patience.ease()
 egress._trusting()
+# Half of what a telling computed was how tables are mapped.
+configure_mappers()
 _FORKS = multiprocessing.get_context("forkserver")
 # What a house loads when it first connects or asks the provider, which each process would load anew.
 for _late in ("mysql.aiomysql", "postgresql.asyncpg", "sqlite.aiosqlite"):
