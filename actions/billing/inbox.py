@@ -22,8 +22,8 @@ KNOWN_MAX = 20_000
 LEFT_TO_PROCESS_MAX = 5_000
 # What comes alone is processed at once, and what comes within so long after it together: statements are shared. Where
 # the machine is busy a pause is as long as the work before it, so that events are still taken.
-PROCESS_SECONDS = 0.1
-SETTLE_SECONDS = 0.2
+PROCESS_SECONDS = 0.25
+SETTLE_SECONDS = 0.5
 # Whoever waits for an acknowledgement waits, at each of its steps, for one of every wallet that is posted to meanwhile.
 WALLETS_AT_ONCE_MAX = 2
 # While more is left to process than a batch, wallets wait for their tenants' further credits; no pause is longer.
