@@ -318,6 +318,8 @@ def _told(result: ExecutionResult) -> ExecutionResult:
     if result.errors:
         result.errors = result.errors[:ERRORS_MAX]
         for error in result.errors:
+            # Its own way through the library tells nobody anything, and by it each error would hold the answer.
+            error.__traceback__ = None
             # No path: the operation never began, since its name or its variables do not fit.
             if error.path is None and isinstance(error.original_error, GraphQLError | None):
                 error.extensions = {"code": errors.BadUserInput.code, **(error.extensions or {})}

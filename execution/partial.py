@@ -215,6 +215,17 @@ class Partial(Run):
             return Failed(error, error.__traceback__)
 
 
+def forget(run: Run) -> None:
+    """Let go of what a run has read and called: its errors hold their frames, and those the run.
+
+    What is in such a ring waits for the garbage collector, which then stops everybody for all of it at once.
+    """
+    for each in (run, *run.acted.values()):
+        each.journal.called.clear()
+        for sent in each.journal.sent:
+            sent.outcome = ()
+
+
 def _is_ours(read: Read) -> bool:
     """One of somebody who has just signed in, or of values that are known, is the library's."""
     return read.viewer is None and read.values is None

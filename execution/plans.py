@@ -24,7 +24,7 @@ from execution import introspection, library
 from execution.amounts import OperationCost
 from execution.cost import Costs
 from execution.document import Budget, Document, Unfit, in_budget, too_dear
-from execution.partial import Partial
+from execution.partial import Partial, forget
 from execution.plan import Planner
 from execution.response import began
 from execution.run import Run
@@ -210,6 +210,9 @@ class Plans:
         said = await self._executor.execute(
             ctx, document, variables=variables, operation_name=operation_name, answered=answered
         )
+        answered.clear()
+        if run is not None:
+            forget(run)
         if ready is not None and run is None:
             self._keep(document, operation_name, ready, said)
         return said, run, said.data

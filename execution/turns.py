@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any
+from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
 from graphql import Executor, GraphQLObjectType, GraphQLOutputType
+from graphql.type.definition import GraphQLResolveInfoHelpers
 from sqlalchemy.util import await_only, greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
@@ -54,6 +55,13 @@ async def turn() -> None:
     await _OF.setdefault(asyncio.get_running_loop(), _Turns()).next()
 
 
+def _unused(*_: object) -> NoReturn:
+    raise NotImplementedError
+
+
+_NO_HELPERS = GraphQLResolveInfoHelpers(gather=_unused, track=_unused)
+
+
 class InTurns(Executor[None]):
     """The library's executor, which completes what is large in turns, in the very order in which it always does.
 
@@ -62,6 +70,17 @@ class InTurns(Executor[None]):
     """
 
     _done = 0  # fields since the last turn began
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        # Nobody asks for them, and they would hold this and this them, with all that is answered.
+        self.async_helpers = _NO_HELPERS
+
+    def build_response(self, data: Any) -> Any:
+        """The answer; its errors know by their frames who found them, and are not known to it any more."""
+        found = super().build_response(data)
+        self.collected_errors = type(self.collected_errors)()
+        return found
 
     def execute_fields(
         self,

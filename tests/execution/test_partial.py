@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 
 import pytest
@@ -106,3 +107,27 @@ async def test_a_database_that_is_gone_costs_the_fields_that_it_had_and_nothing_
     (error,) = mine.errors
     assert error.path == ["videos"]
     assert isinstance(error.original_error, errors.PoolUnavailable)
+
+
+async def test_an_answer_with_an_error_leaves_none_of_its_rows_to_the_garbage_collector(stage, planned):
+    """What it collects it collects at once, and everybody waits for that."""
+    query = """query ($n: Int) { effect(slug: "\\u0000") { id } effects(first: $n) { nodes { tokenCost
+      galleryVideos(first: 4) { nodes { id title tags } } } } }"""
+
+    async def left(rows: int) -> int:
+        said = await planned.answer(stage.of(None), query, variables={"n": rows})
+        assert isinstance(said, ExecutionResult)
+        assert said.data is not None
+        assert len(said.data["effects"]["nodes"]) == rows
+        del said
+        return gc.collect()
+
+    await left(1)
+    gc.collect()
+    gc.disable()
+    try:
+        few, many = await left(1), await left(12)
+    finally:
+        gc.enable()
+    # Eleven effects with four videos each were as many rows, each with two dictionaries.
+    assert many - few < 55, (few, many)
