@@ -20,3 +20,11 @@ async def video(anyio_backend, ffmpeg_path, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("video") / "real.mp4"
     await samples.make_sample(path, ffmpeg=ffmpeg_path)
     return path
+
+
+@pytest.fixture(scope="session")
+async def short_video(anyio_backend, ffmpeg_path, tmp_path_factory) -> Path:
+    """The same for half a second, where a dozen pictures say what fifty would."""
+    path = tmp_path_factory.mktemp("video") / "short.mp4"
+    await samples.make_sample(path, ffmpeg=ffmpeg_path, seconds=0.5)
+    return path

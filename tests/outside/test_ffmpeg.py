@@ -129,15 +129,15 @@ async def test_the_same_job_gives_the_same_bytes(job, tmp_path):
 
 
 @pytest.mark.parametrize("effect", BUILTIN_EFFECTS, ids=lambda effect: effect.slug)
-async def test_every_builtin_effect_renders_with_its_defaults(job, effect):
+async def test_every_builtin_effect_renders_with_its_defaults(job, short_video, effect):
     spec, parameters = list(effect.graph), graphs.parse_parameters(list(effect.parameters))
-    done = await ffmpeg.run(replace(job, work=Effect(spec, parameters)))
+    done = await ffmpeg.run(replace(job, source=short_video, work=Effect(spec, parameters)))
     assert done.size_bytes > 1_000
 
 
 @pytest.mark.parametrize("at", [0, -1])
 @pytest.mark.parametrize("name", filters.FILTERS)
-async def test_every_listed_filter_runs_at_both_ends_of_its_options(job, name, at):
+async def test_every_listed_filter_runs_at_both_ends_of_its_options(job, short_video, name, at):
     options: dict[str, object] = {}
     for key, option in filters.FILTERS[name].options.items():
         if isinstance(option, filters.Number):
@@ -146,7 +146,7 @@ async def test_every_listed_filter_runs_at_both_ends_of_its_options(job, name, a
             options[key] = list(option.words)[at]
         else:
             options[key] = "#ff8800" if isinstance(option, filters.Colour) else "words"
-    await ffmpeg.run(replace(job, work=Effect([{"filter": name, "options": options}])))
+    await ffmpeg.run(replace(job, source=short_video, work=Effect([{"filter": name, "options": options}])))
 
 
 @pytest.mark.parametrize("name", HOSTILE)
