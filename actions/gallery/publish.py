@@ -157,7 +157,7 @@ async def _publish(db: PoolSession, video_id: Id[Video], /) -> VideoPublished:
 
 
 async def _video(db: PoolSession, video_id: Id[Video]) -> Video:
-    video = await db.first(sa.select(Video).where(Video.id == video_id, Video.deleted_at.is_(None)))
+    video = await videos.locked(db, video_id)
     if video is None:
         raise errors.NotFound("There is no Video with this id.", "id")
     return video

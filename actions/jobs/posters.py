@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from actions.jobs import folders, render
 from actions.jobs.states import AiJobEnded
-from actions.media import files
+from actions.media import files, videos
 from actions.media.files import Facts
 from base.ids import Id
 from db import work
@@ -63,7 +63,7 @@ async def _without_poster(db: PoolSession, video_id: Id[Video], /) -> File | Non
 async def _give(
     db: PoolSession, video_id: Id[Video], /, *, output_file_id: Id[File], still: Facts, seconds: float
 ) -> None:
-    video = await db.first(sa.select(Video).where(Video.id == video_id, Video.output_file_id == output_file_id))
-    if video is not None and video.thumbnail_file_id is None:
+    video = await videos.locked(db, video_id)
+    if video is not None and video.output_file_id == output_file_id and video.thumbnail_file_id is None:
         video.thumbnail_file_id = await files.add(db, still, user_id=video.user_id)
         video.duration_seconds = seconds

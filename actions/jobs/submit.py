@@ -99,7 +99,7 @@ async def _order(db: CentralSession, effect_id: Id[Effect], params: object, /) -
 async def queue(db: PoolSession, video_id: Id[Video], order: Order, /, *, key: str | None) -> Id[AiJob]:
     """Reserve the tokens and queue the job. Raises NotFound, Conflict (video busy, key reused), InsufficientTokens."""
     # The video before the key: who sees it busy sees the job, too, that another call of this key has queued.
-    video = await db.first(sa.select(Video).where(Video.id == video_id, Video.deleted_at.is_(None)))
+    video = await videos.locked(db, video_id)
     known = None if key is None else await _known(db, key)
     if known is not None:
         return _same(known, video_id, order)

@@ -112,11 +112,21 @@ async def make(db: PoolSession, words: Words, input_file_id: Id[File], /, *, eff
     return video.id
 
 
+async def locked(db: PoolSession, video_id: Id[Video], /) -> Video | None:
+    """The living video, which nobody else changes before this transaction ends.
+
+    Many changes of one video at once wait for each other; on engines whose locks are one node's own, what is then
+    compared sends the later one back.
+    """
+    living = sa.select(Video).where(Video.id == video_id, Video.deleted_at.is_(None))
+    return await db.first(living.with_for_update())
+
+
 async def update_video(
     db: PoolSession, video_id: Id[Video], /, *, title: str | None = None, tags: Sequence[str] | None = None
 ) -> Id[Video]:
     """Rename a video or give it other tags; None leaves as it is. What is published stays until published again."""
-    video = await db.first(sa.select(Video).where(Video.id == video_id, Video.deleted_at.is_(None)))
+    video = await locked(db, video_id)
     if video is None:
         raise errors.NotFound("There is no Video with this id.", "input", "id")
     words = Words.of(video.title if title is None else title, video.tags if tags is None else tags)
@@ -141,7 +151,7 @@ async def delete_video(db: PoolSession, video_id: Id[Video], /) -> None:
 
     The receivers of VideoDeleted cancel its job and take it out of the gallery. Raises NotFound.
     """
-    video = await db.first(sa.select(Video).where(Video.id == video_id, Video.deleted_at.is_(None)))
+    video = await locked(db, video_id)
     if video is None or not await _mark_deleted(db, video):
         raise errors.NotFound("There is no Video with this id.", "id")
     made = [video.output_file_id, video.thumbnail_file_id, *await _drop_exports(db, video_id)]

@@ -331,6 +331,17 @@ async def test_what_is_delivered_during_a_suspension_is_not_listed(world, ctx):
     assert len(await _shown(ctx)) == 1
 
 
+@on_every_engine
+async def test_many_changes_of_one_video_at_once_wait_for_each_other_and_are_all_made(world, ctx):
+    video_id = await _ready(ctx)
+    renamed = [ctx.on_pool(media.update_video, video_id, title=f"Take {number}") for number in range(12)]
+    published = [ctx.on_pool(gallery.publish_video, video_id) for _ in range(12)]
+    # Also of what failed the end is awaited: nothing of it may still run when the databases go.
+    done = await asyncio.gather(*renamed, *published, return_exceptions=True)
+    (row,) = await _shown(ctx)
+    assert set(done) == {video_id, row.id}
+
+
 # ------------------------------------------------------------------------------------------- views
 
 
