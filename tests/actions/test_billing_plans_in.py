@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -156,7 +157,7 @@ async def test_what_is_changed_by_hand_at_the_provider_brings_no_upgrade_a_secon
     upgraded = await till.funds(shop, alice)
     assert upgraded[0] > 500
     item = provider.get("subscription", subscription)["items"]["data"][0]["id"]
-    twice = {"items": [{"id": item, "quantity": 2}], "proration_behavior": "always_invoice"}
+    twice: dict[str, Any] = {"items": [{"id": item, "quantity": 2}], "proration_behavior": "always_invoice"}
     async with calling(provider) as caller:
         await caller.post(f"/v1/subscriptions/{subscription}", **twice)
     *_, by_hand = provider.all("invoice")

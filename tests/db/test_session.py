@@ -118,7 +118,8 @@ async def test_a_file_that_another_process_holds_for_seconds_is_waited_for(world
     alice = await world.tenant("alice")
     ctx = await world.system(alice.tenant_id)
     # Longer than six tries of a fifth of a second each, with their pauses.
-    other = sqlite3.connect(make_url(world.settings.pools[ctx.tenant_route.pool]).database, isolation_level=None)
+    file = make_url(world.settings.pools[ctx.tenant_route.pool]).database or ""
+    other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     asyncio.get_running_loop().call_later(2.5, other.execute, "ROLLBACK")
     try:

@@ -16,8 +16,9 @@ from tests.outside.hostile import CANARY, INJECTIONS
 
 WRONG_NUMBERS: tuple[object, ...] = ("3", True, None, [], {}, math.nan, math.inf, -math.inf, -0.001, 10.001, 1e300)
 FRAME = Frame(320, 180, 2.0)
+STRENGTH: dict[str, object] = {"name": "strength", "kind": "number", "minimum": 0, "maximum": 10, "default": 3}
 DECLARED = [
-    {"name": "strength", "kind": "number", "minimum": 0, "maximum": 10, "default": 3},
+    STRENGTH,
     {"name": "look", "kind": "enum", "choices": ["vintage", "negative"], "default": "vintage"},
     {"name": "ink", "kind": "colour", "default": "#ffffff"},
     {"name": "words", "kind": "text", "default": "hello", "text_length_max": 300},
@@ -51,7 +52,7 @@ def test_a_number_of_hundreds_of_digits_is_refused_like_any_that_is_too_large():
         graphs.check_params(graphs.parse_parameters(DECLARED), {"strength": 10**350})
     for bound in (10**350, 2**70):
         with pytest.raises(InvalidGraph):
-            graphs.parse_parameters([{**DECLARED[0], "maximum": bound}])
+            graphs.parse_parameters([{**STRENGTH, "maximum": bound}])
 
 
 def test_what_is_not_given_has_its_default():
