@@ -104,7 +104,8 @@ async def test_the_gallery_shows_the_same_on_every_day(anyio_backend, templates,
             midnight = day.replace(hour=0)
             rows = await _rows(world, GalleryVideo)
             told.append([(row.title, row.tenant_id, midnight - row.published_at, row.view_count) for row in rows])
-    assert told[0] == told[1]
+    # Tenants are loaded side by side: whose rows come first is nobody's promise.
+    assert sorted(told[0]) == sorted(told[1])
     ages = [age for _, _, age, _ in told[0]]
     assert min(ages) >= timedelta(0)
     assert len(set(ages)) == len(ages)
