@@ -35,8 +35,9 @@ IDLE_SECONDS_MAX = 15
 FRAME_BYTES_MAX = 256 * 1024
 FRAMES_QUEUED_MAX = 16
 PING_SECONDS = 20.0
-# New objects between two looks for circles; an answer of 1,000 rows makes some thousands, and no circles.
-GC_THRESHOLD = 50_000
+# New objects between two looks for circles. Each look holds everybody up, for 10 ms at so many; an answer of 1,000 rows
+# makes some thousands, and no circles.
+GC_THRESHOLD = 15_000
 Headers = Sequence[tuple[bytes, bytes]]
 ASGI = {"version": "3.0", "spec_version": "2.3"}
 

@@ -20,12 +20,15 @@ from tenancy.context import House
 KNOWN_MAX = 20_000
 # Of more than these the oldest are let go of: they are stored, and the worker processes them.
 LEFT_TO_PROCESS_MAX = 5_000
+# What comes alone is stored at once, and what comes within so long after it together: a store costs the same for one
+# event as for ten, and whoever waits to be acknowledged waits behind all of them.
+STORE_SECONDS = 0.01
 # What comes alone is processed at once, and what comes within so long after it together: statements are shared. Where
 # the machine is busy a pause is as long as the work before it, so that events are still taken.
-PROCESS_SECONDS = 0.25
+PROCESS_SECONDS = 0.1
 SETTLE_SECONDS = 0.5
 # Whoever waits for an acknowledgement waits, at each of its steps, for one of every wallet that is posted to meanwhile.
-WALLETS_AT_ONCE_MAX = 2
+WALLETS_AT_ONCE_MAX = 1
 # While more is left to process than a batch, wallets wait for their tenants' further credits; no pause is longer.
 PAUSE_SECONDS_MAX = 1.0
 
@@ -75,8 +78,11 @@ class Inbox:
         """Store what has come, together; what came meanwhile is the next batch."""
         try:
             while self._unsaved:
+                began = _now()
                 batch, self._unsaved = self._unsaved[:EVENTS_A_BATCH], self._unsaved[EVENTS_A_BATCH:]
                 await self._save_batch(batch)
+                if len(self._unsaved) < EVENTS_A_BATCH:
+                    await asyncio.sleep(max(0.0, began + STORE_SECONDS - _now()))
         finally:
             self._saving = False
 
