@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from base.bus import Notice
 from base.ids import Id
+from db.alike import even
 from db.columns import utc_now
 from db.guard import Permit
 from db.session import Sessions, SystemSession
@@ -28,8 +29,7 @@ KEPT_SECONDS = 1.0
 # A token that is asked for is read anew from this age on, with all others that are, so that no request waits for it.
 REFRESH_SECONDS = 0.5
 GATHER_SECONDS = 0.1
-# Tokens that are read by one statement.
-READ_TOGETHER = (1, 2, 5, 10, 20, 50, 100)
+REFRESHED_TOGETHER_MAX = 100
 TOKEN_CHARACTERS_MAX = 200
 CLOSE_SECONDS_MAX = 5
 SECRET_BYTES = 32
@@ -153,7 +153,7 @@ class Viewers:
         """Read what is due until nothing is, in one transaction for many."""
         while self._due:
             await asyncio.sleep(GATHER_SECONDS)
-            some = dict(list(self._due.items())[: READ_TOGETHER[-1]])
+            some = dict(list(self._due.items())[:REFRESHED_TOGETHER_MAX])
             for text in some:
                 del self._due[text]
             now, generation = time.monotonic(), self._generation
@@ -240,18 +240,12 @@ async def _read(db: SystemSession, users: Mapping[str, Id[User] | None]) -> dict
     known = {user for user in users.values() if user is not None}
     new = [hashes[text] for text, user in users.items() if user is None]
     if new:
-        known |= {row.user_id for row in await db.read(_OWNERS, {"hashes": _padded(new)})}
+        known |= {row.user_id for row in await db.read(_OWNERS, {"hashes": even(new)})}
     rows: dict[str, Any] = {}
     if known:
-        asked = {"hashes": _padded([*hashes.values()]), "users": _padded([*known])}
+        asked = {"hashes": even(hashes.values()), "users": even(known)}
         rows = {row.token_hash: row for row in await db.read(_WHO, asked)}
     return {text: _viewer(text, rows.get(hashes[text]), hashes[text], now=db.now) for text in users}
-
-
-def _padded(values: list[Any]) -> list[Any]:
-    """As many as one of a few numbers, the last one repeated: each number is a text that the database prepares."""
-    size = next(size for size in READ_TOGETHER if size >= len(values))
-    return values + values[-1:] * (size - len(values))
 
 
 def _viewer(text: str, token: Any, hashed: str, /, *, now: datetime) -> tuple[Viewer | None, float]:
