@@ -120,8 +120,8 @@ class Run(Levels):
         return value
 
     async def _call(self, step: RootStep) -> Any:
-        if step.ready is not None:
-            return await self._call_ready(step, step.ready)
+        if step.ready is not None and not step.is_pure:
+            return await step.call.value(self.ctx, step.ready)
         given = step.arguments.of(self._variables)
         if not step.is_pure:
             return await step.call.value(self.ctx, step.prepare(given))
@@ -138,15 +138,6 @@ class Run(Levels):
             if len(READS) >= READS_MAX:
                 READS.clear()
             READS[key] = value
-        return value
-
-    async def _call_ready(self, step: RootStep, arguments: dict[str, Any]) -> Any:
-        if step.read is not None:
-            access.check(self.ctx, step.call.root.access)
-            return step.read
-        value = await step.call.value(self.ctx, arguments)
-        if step.is_pure and isinstance(value, Read):
-            step.read = value
         return value
 
     async def _shown(self, step: RootStep, value: Any) -> Any:

@@ -15,7 +15,7 @@ from graphql.execution.values import VariableValues
 
 from execution.amounts import OperationCost
 from execution.calls import Call
-from execution.declare import Children, Computed, NodeInfo, Read, Through, ToMany, ToOne, Values
+from execution.declare import Children, Computed, NodeInfo, Through, ToMany, ToOne, Values
 
 Complete = Callable[[Any], Any]
 
@@ -247,7 +247,6 @@ class RootStep:
     ready: dict[str, Any] | None = None  # arguments that are known and whole, as the function takes them
     is_pure: bool = False  # what its function returns follows from its arguments alone
     is_everybodys: bool = False  # and its rows look the same to everybody
-    read: Read | None = None  # what a pure function has returned for ready arguments
 
 
 @dataclass(slots=True, eq=False)
