@@ -88,6 +88,15 @@ async def open_wallet(db: PoolSession, _user_id: Id[User], /) -> None:
         await db.insert_once(TokenWallet(balance=0, reserved=0, debt=0, sequence=0))
 
 
+async def listen(db: PoolSession, /) -> None:
+    """From this commit on all that is posted is told, whatever its writer found out before: whoever posts has gone by.
+
+    What will be told may not be there yet: who is told is asked anew when the event is delivered.
+    """
+    # Not a change of the wallet that people would see.
+    await db.change(sa.update(TokenWallet).values(is_heard=True, updated_at=TokenWallet.updated_at))
+
+
 async def credit(db: PoolSession, kind: TokenTransactionKind, amount: int, /, *, cause: Cause) -> bool:
     """Add spendable tokens, the debt being paid first. False where the key has been credited already."""
     return bool(await credit_all(db, [Credit(kind=kind, amount=amount, cause=cause)]))
@@ -170,7 +179,7 @@ _ENTRIES = cast("sa.Table", TokenTransaction.__table__).c
 _MINE = sa.bindparam("tenant", type_=_WALLETS.tenant_id.type)
 _AFTER = (_ENTRIES.sequence, _ENTRIES.balance_after, _ENTRIES.reserved_after, _ENTRIES.debt_after)
 _LOCKED = (
-    sa.select(_WALLETS.balance, _WALLETS.reserved, _WALLETS.debt, _WALLETS.sequence)
+    sa.select(_WALLETS.balance, _WALLETS.reserved, _WALLETS.debt, _WALLETS.sequence, _WALLETS.is_heard)
     .where(_WALLETS.tenant_id == _MINE)
     .with_for_update()
 )
@@ -202,7 +211,9 @@ class _Purse:
 
 async def _locked(db: PoolSession) -> _Purse:
     await db.flush()
-    for balance, reserved, debt, sequence in await db.read(_LOCKED, {"tenant": db.tenant}):
+    for balance, reserved, debt, sequence, is_heard in await db.read(_LOCKED, {"tenant": db.tenant}):
+        if is_heard:
+            db.unheard = ()  # somebody may have begun to listen since central was asked
         return _Purse(balance, reserved, debt, sequence, sequence)
     raise LedgerBroken(f"tenant {db.tenant} has no wallet")
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from actions import wallet
 from actions.webhooks_out import telling
 from actions.webhooks_out.messages import TYPES
 from base import errors
@@ -45,11 +46,13 @@ class Shown:
 async def create_webhook(ctx: Context, url: str, events: Sequence[str], /) -> Shown:
     """Register an endpoint of the tenant.
 
-    1 counts the look-up, and looks whether the address may be sent to; 2 one central transaction: the row.
-    A crash before its commit leaves nothing. Raises Invalid, LimitExceeded (20 a tenant).
+    1 counts the look-up, and looks whether the address may be sent to; 2 pool: the wallet is heard from now on, so that
+    no credit which found no endpoint comes after it; 3 one central transaction: the row. A crash before its commit
+    leaves nothing that is seen. Raises Invalid, LimitExceeded (20 a tenant).
     """
     wanted = _events(events)
     await _check(ctx, url)
+    await ctx.on_pool(wallet.listen)
     return await ctx.on_system(_create, ctx.house.vault, ctx.tenant_id, url=url, events=wanted)
 
 
@@ -64,13 +67,16 @@ async def update_webhook(
 ) -> Id[Webhook]:
     """Change what was given; None leaves as it is. Made ACTIVE, an endpoint begins without failures.
 
-    1 looks at a new address as for a new endpoint; 2 one central transaction. Raises Invalid, NotFound.
+    1 looks at a new address as for a new endpoint; 2 made ACTIVE: pool, as for a new one; 3 one central transaction.
+    Raises Invalid, NotFound.
     """
     if status is WebhookStatus.DISABLED:
         raise errors.Invalid("Set PAUSED: DISABLED is what we set when an endpoint fails.", "input", "status")
     wanted = None if events is None else _events(events)
     if url is not None:
         await _check(ctx, url)
+    if status is WebhookStatus.ACTIVE:
+        await ctx.on_pool(wallet.listen)
     return await ctx.on_system(_update, ctx.tenant_id, webhook_id, url=url, events=wanted, status=status)
 
 

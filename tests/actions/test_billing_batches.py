@@ -12,8 +12,9 @@ from actions.billing import events, inbox, settlement
 from actions.wallet import Cause, Credit
 from base import observe
 from db.tables.central.billing import PurchaseStatus
+from db.tables.central.webhooks_out import WebhookStatus
 from db.tables.pool.upkeep import Outbox
-from db.tables.pool.wallet import TokenTransaction, TokenTransactionKind
+from db.tables.pool.wallet import TokenTransaction, TokenTransactionKind, TokenWallet
 from db.tables.pool.webhooks_out import WebhookDelivery
 from outside import egress
 from outside.egress import Egress
@@ -63,6 +64,10 @@ async def _outbox(db, /):
 
 async def _told(db, /):
     return sorted(await db.all(sa.select(WebhookDelivery.event_type)))
+
+
+async def _nobody_listened(db, /):
+    await db.change(sa.update(TokenWallet).values(is_heard=None))
 
 
 async def _ledger(db, /):
@@ -157,6 +162,39 @@ async def test_what_nobody_hears_is_not_written_and_whoever_listens_hears_of_the
     assert [await each.on_pool(_told) for each in bells] == [["purchase.paid", "wallet.credited"], []]
     assert written
     assert [await each.on_pool(_outbox) for each in bells] == [0, 0]
+
+
+@pytest.mark.parametrize("how", ["registered", "made active"])
+@on_every_engine
+async def test_an_endpoint_that_comes_after_settlement_has_looked_for_one_hears_of_the_credit(
+    shop, provider, monkeypatch, how
+):
+    shop.house.services[Egress] = egress.client(egress.parse_allow("127.0.0.0/8:*"))
+    alice = await shop.tenant("alice")
+    ctx, bell = await shop.of(alice), await shop.system(alice.tenant_id)
+    wanted = ("http://127.0.0.1:9/hook", ("wallet.credited", "purchase.paid"))
+    if how == "made active":
+        hook = (await webhooks_out.create_webhook(ctx, *wanted)).webhook_id
+        await webhooks_out.update_webhook(ctx, hook, status=WebhookStatus.PAUSED)
+        await bell.on_pool(_nobody_listened)  # as it stands where the endpoint is older than the column
+    _, told = await paid(shop, provider, alice)
+    read_due = settlement._read_due
+
+    async def looked(house, tenants):
+        nonlocal how
+        found = await read_due(house, tenants)
+        doing, how = how, ""
+        if doing == "registered":
+            await webhooks_out.create_webhook(ctx, *wanted)
+        elif doing:
+            await webhooks_out.update_webhook(ctx, hook, status=WebhookStatus.ACTIVE)
+        return found
+
+    monkeypatch.setattr(settlement, "_read_due", looked)
+    await events.handle(shop.house, await till.stored(shop.house, told))
+    assert await till.funds(shop, alice) == (100, 0)
+    assert not how
+    assert await bell.on_pool(_told) == ["purchase.paid", "wallet.credited"]
 
 
 @on_every_engine

@@ -28,7 +28,8 @@ class TokenTransactionKind(enum.Enum):
 class TokenWallet(WithChanges, PoolBase, scope=TENANT):
     """A tenant's one wallet, in tokens: spendable, held by unfinished jobs, and owed after refunds.
 
-    `sequence` is the newest ledger entry's, so that each entry is checked against the one before it.
+    `sequence` is the newest ledger entry's, so that each entry is checked against the one before it. `is_heard` is set
+    before an endpoint of the tenant is told anything; without it central alone knows whether there is one.
     """
 
     __tablename__ = "token_wallets"
@@ -38,6 +39,7 @@ class TokenWallet(WithChanges, PoolBase, scope=TENANT):
     reserved: Mapped[int] = mapped_column(default=0)
     debt: Mapped[int] = mapped_column(default=0)
     sequence: Mapped[int] = mapped_column(default=0)
+    is_heard: Mapped[bool | None]
 
 
 class TokenTransaction(PoolBase, scope=TENANT):
