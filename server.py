@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import importlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from urllib.parse import urlsplit
 
 from starlette.routing import BaseRoute, Router
@@ -82,27 +82,27 @@ class Application:
         tell(scope, scope["state"]["seen"])
         return True
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._front(scope, receive, send)
+    # Whoever is called here awaits nothing itself: each that does is met again whenever a request goes on.
 
-    async def _place(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return self._front(scope, receive, send)
+
+    def _place(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         path = scope.get("path", "")
         if path == GRAPHQL_PATH and scope["type"] == "http" and scope["method"] == "POST":
-            await self._endpoint(scope, receive, send)
-        elif scope["type"] == "websocket" and path != GRAPHQL_PATH:
-            await _nothing_here(scope, receive, send)
-        elif path.startswith(SERVED_UNDER):
-            await self._explorer(scope, receive, send)
-        else:
-            await self._places.get(path, self._rest)(scope, receive, send)
+            return self._endpoint(scope, receive, send)
+        if scope["type"] == "websocket" and path != GRAPHQL_PATH:
+            return _nothing_here(scope, receive, send)
+        if path.startswith(SERVED_UNDER):
+            return self._explorer(scope, receive, send)
+        return self._places.get(path, self._rest)(scope, receive, send)
 
-    async def _graphql(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _graphql(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "websocket":
-            await self._live(scope, receive, send)
-        elif Explorer.wanted(scope):
-            await self._explorer.page(scope, send)
-        else:
-            await self._endpoint(scope, receive, send)
+            return self._live(scope, receive, send)
+        if Explorer.wanted(scope):
+            return self._explorer.page(scope, send)
+        return self._endpoint(scope, receive, send)
 
     @contextlib.asynccontextmanager
     async def _life(self, _router: object) -> AsyncIterator[dict[str, object]]:

@@ -1,7 +1,8 @@
 """Raw connections for planned reads: taken once from the reader's pool, kept in a stack, returned when idle.
 
 Checking a connection out of the pool for each statement costs more than the statement's own work on this side.
-Every text passes the guard here too. Each connection has told its server how long a statement may run, so that a slow
+Every text passes the guard here too. What is asked for together is sent together, where the driver can
+(`db/together.py`). Each connection has told its server how long a statement may run, so that a slow
 one is really ended there; one watch a database ends what a server that answers nothing has left hanging. What is
 read is not known here (`execution/shapes.py`).
 """
@@ -20,8 +21,9 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util import greenlet_spawn
 
 from base import observe
-from db import faults
+from db import faults, together
 from db.guard import Guard, Permit
+from db.together import Statement, Tuples
 
 LEASES_MAX = 10
 LEASE_SECONDS_MAX = 1_500
@@ -33,7 +35,6 @@ STATEMENT_SECONDS_MAX = 5  # on the server, which then says so
 ANSWER_SECONDS_MAX = 8.0  # for one that says nothing: longer than any statement may run
 WATCH_SECONDS = 1.0
 
-Tuples = Sequence[Sequence[Any]]
 Send = Callable[[Any, str, tuple[Any, ...]], Awaitable[Tuples]]
 
 
@@ -72,6 +73,7 @@ class Leases:
         self._guard = guard
         self._counter = observe.STATEMENTS.labels(name)
         self._send = _SENDS[engine.dialect.driver]
+        self.sends_together = engine.dialect.driver == "asyncmy"
         self._free: list[_Lease] = []
         self._waiters: deque[asyncio.Future[_Lease]] = deque()
         self._busy: set[_Lease] = set()
@@ -99,23 +101,25 @@ class Leases:
         """Whether a text names no table that the guard watches: what it answers is the same for everybody."""
         return self._guard.is_open(sql)
 
-    async def read(self, sql: str, values: tuple[Any, ...], permit: Permit) -> Tuples:
+    def read(self, sql: str, values: tuple[Any, ...], permit: Permit) -> Awaitable[Tuples]:
         """The rows of one statement as the driver gives them. Raises GuardError before anything is sent.
 
         Whatever goes wrong ends the connection. A connection that died while it lay free is replaced once.
         """
         self._guard.check(sql, values, False, permit)
-        self._counter.value += 1
-        lease = self._free.pop() if self._free else await self._another()
-        fresh = lease.used_at == 0.0
-        try:
-            rows = await self._sent(lease, sql, values)
-        except Exception as error:
-            if fresh or isinstance(error, faults.NoAnswer) or not faults.lost(error):
-                raise
-            self._drop_free(error)
-            return await self._sent(await self._another(), sql, values)
-        return rows
+        return self._read(sql, values)
+
+    async def read_all(self, asked: Sequence[Statement], permit: Permit) -> list[Tuples | Exception]:
+        """What came of each statement, in their order, over one connection. Raises GuardError before any is sent."""
+        for sql, values in asked:
+            self._guard.check(sql, values, False, permit)
+        found = await self._read_together(asked) if self.sends_together else []
+        for sql, values in asked[len(found) :]:
+            try:
+                found.append(await self._read(sql, values))
+            except Exception as error:
+                found.append(error)
+        return found
 
     async def close(self) -> None:
         """Return every free connection and wait for those that are being ended."""
@@ -130,25 +134,71 @@ class Leases:
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=END_SECONDS_MAX)
 
+    async def _read(self, sql: str, values: tuple[Any, ...]) -> Tuples:
+        self._counter.value += 1
+        lease = self._free.pop() if self._free else await self._another()
+        fresh = lease.used_at == 0.0
+        try:
+            return await self._sent(lease, sql, values)
+        except Exception as error:
+            if fresh or isinstance(error, faults.NoAnswer) or not faults.lost(error):
+                raise
+            self._drop_free(error)
+            return await self._sent(await self._another(), sql, values)
+
     async def _sent(self, lease: _Lease, sql: str, values: tuple[Any, ...]) -> Tuples:
         """The rows of a statement on this connection, which is free again or gone afterwards."""
+        self._begin(lease)
+        try:
+            rows = await self._send(lease.raw, sql, values)
+        except BaseException as error:
+            failure = self._failed(lease, error)
+            if failure is error:
+                raise
+            raise failure from error
+        self._end_of(lease)
+        return rows
+
+    async def _read_together(self, asked: Sequence[Statement]) -> list[Tuples | Exception]:
+        """What came of the first of them; what is not there was not answered, and may be asked for singly."""
+        lease = self._free.pop() if self._free else await self._another()
+        self._begin(lease)
+        found: list[Tuples | Exception] = []
+        try:
+            sent = together.write(lease.raw, asked)
+            self._counter.value += 0 if sent is None else len(sent)
+            for statement in sent or ():
+                found.append(await together.answer(lease.raw, statement))
+                lease.began_at = time.monotonic()
+        except BaseException as error:
+            failure = self._failed(lease, error)
+            if isinstance(failure, faults.NoAnswer):
+                return found + [failure] * (len(asked) - len(found))
+            if not isinstance(failure, Exception):
+                raise
+            return found if faults.lost(failure) else [*found, failure]
+        self._end_of(lease)
+        return found
+
+    def _begin(self, lease: _Lease) -> None:
         lease.task, lease.began_at = asyncio.current_task(), time.monotonic()
         self._busy.add(lease)
         if self._watching is None:
             self._watching = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch)
-        try:
-            rows = await self._send(lease.raw, sql, values)
-        except BaseException as error:
-            self._busy.discard(lease)
-            self._drop(lease, error)
-            # We were cancelled by our own watch, unless somebody else cancelled us as well.
-            if lease.is_late and lease.task is not None and lease.task.uncancel() == 0:
-                raise faults.NoAnswer(f"no answer within {ANSWER_SECONDS_MAX:.0f} seconds") from error
-            raise
+
+    def _end_of(self, lease: _Lease) -> None:
         self._busy.discard(lease)
         lease.task = None
         self._give_back(lease)
-        return rows
+
+    def _failed(self, lease: _Lease, error: BaseException) -> BaseException:
+        """What to tell of it. The connection is ended."""
+        self._busy.discard(lease)
+        self._drop(lease, error)
+        # We were cancelled by our own watch, unless somebody else cancelled us as well.
+        if lease.is_late and lease.task is not None and lease.task.uncancel() == 0:
+            return faults.NoAnswer(f"no answer within {ANSWER_SECONDS_MAX:.0f} seconds")
+        return error
 
     def _watch(self) -> None:
         """One look a second at what is busy costs a statement less than a timer of its own."""
@@ -251,12 +301,13 @@ class Leases:
             self._end(lambda held=lease.held: held.invalidate(known))  # type: ignore[misc]
 
     async def _kill(self, number: int) -> None:
-        # The server goes on with a statement whose client is gone until it has something to send.
+        # The server goes on with a statement whose client is gone until it has something to send, and then with those
+        # that were sent with it.
         with contextlib.suppress(Exception):
             async with asyncio.timeout(CONNECT_SECONDS_MAX):
                 held = await self._engine.raw_connection()
                 try:
-                    await self._send(held.driver_connection, f"KILL QUERY {number:d}", ())
+                    await self._send(held.driver_connection, f"KILL {number:d}", ())
                 finally:
                     await greenlet_spawn(held.close)
 
@@ -297,7 +348,7 @@ async def _gone(held: PoolProxiedConnection) -> None:
 async def _by_asyncmy(raw: Any, sql: str, values: tuple[Any, ...]) -> Tuples:
     cursor = raw.cursor()
     await cursor.execute(sql, values)
-    found: Tuples = await cursor.fetchall()
+    found: Tuples = cursor._rows  # noqa: SLF001  (fetchall() is a coroutine that copies them)
     return found
 
 

@@ -1,4 +1,4 @@
-"""How long an operation may run: a time, and as long as its client is there. One that waits for nothing costs nothing.
+"""How long an operation may run: a time, and as long as its client is there. One timer watches all of them.
 
 What is bounded is not known here.
 """
@@ -19,40 +19,93 @@ class Gone(Exception):
     """The client hung up before its answer."""
 
 
+class _Bounded:
+    """A task that is bounded for a while. It is cancelled once, for the first reason there is."""
+
+    __slots__ = ("is_gone", "is_late", "task", "until")
+
+    def __init__(self, task: asyncio.Task[Any], until: float) -> None:
+        self.task, self.until = task, until
+        self.is_late = self.is_gone = False
+
+    def hang_up(self) -> None:
+        """The client is gone."""
+        if not self.is_late and not self.is_gone:
+            self.is_gone = True
+            self.task.cancel()
+
+    def be_late(self) -> None:
+        """The time is over."""
+        if not self.is_late and not self.is_gone:
+            self.is_late = True
+            self.task.cancel()
+
+
+class _Watch:
+    """All that is bounded on one event loop, and the timer of whatever ends first."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.bounded: set[_Bounded] = set()
+        self._due = float("inf")
+
+    def add(self, seconds: float) -> _Bounded:
+        """Bound this very task."""
+        until = self.loop.time() + seconds
+        bounded = _Bounded(cast("asyncio.Task[Any]", asyncio.current_task()), until)
+        self.bounded.add(bounded)
+        # Most last equally long, so that a timer is set once in that time; one that is not needed any more only looks.
+        if until < self._due:
+            self._due = until
+            self.loop.call_at(until, self._look)
+        return bounded
+
+    def _look(self) -> None:
+        now = self.loop.time()
+        left = float("inf")
+        for bounded in self.bounded:
+            if bounded.until <= now:
+                bounded.be_late()
+            else:
+                left = min(left, bounded.until)
+        self._due = left
+        if left != float("inf"):
+            self.loop.call_at(left, self._look)
+
+
+_WATCHES: list[_Watch] = []
+
+
+def _watch() -> _Watch:
+    """The one of this loop; a process has one loop at a time."""
+    loop = asyncio.get_running_loop()
+    if not _WATCHES or _WATCHES[0].loop is not loop:
+        _WATCHES[:] = [_Watch(loop)]
+    return _WATCHES[0]
+
+
 async def within(doing: Coroutine[Any, Any, T], /, *, seconds: float, on_hang_up: OnHangUp | None = None) -> T | None:
     """The result; None where it took too long. Raises Gone. Whatever ends it cancels what it waits for."""
-    try:
-        waits_for = doing.send(None)
-    except StopIteration as done:
-        # What waits for nothing needs no clock and nobody to watch for the hang-up.
-        return cast("T", done.value)
-    task = cast("asyncio.Task[object]", asyncio.current_task())
-    ended: list[str] = []
-
-    def end(why: str) -> None:
-        if not ended:
-            ended.append(why)
-            task.cancel()
-
-    clock = asyncio.get_running_loop().call_later(seconds, end, "late")
+    watch = _watch()
+    bounded = watch.add(seconds)
     if on_hang_up is not None:
-        on_hang_up(lambda: end("gone"))
+        on_hang_up(bounded.hang_up)
     try:
-        return await _Begun(doing, waits_for)
+        return await doing
     except asyncio.CancelledError:
         # Somebody else may have cancelled the task as well.
-        if not ended or task.uncancel() > 0:
+        if not (bounded.is_late or bounded.is_gone) or bounded.task.uncancel() > 0:
             raise
-        if ended == ["gone"]:
+        if bounded.is_gone:
             raise Gone from None
         return None
     finally:
-        clock.cancel()
+        watch.bounded.discard(bounded)
         if on_hang_up is not None:
             on_hang_up(None)
 
 
-class _Begun(Awaitable[T]):
+class Begun(Awaitable[T]):
     """A coroutine that waits for the first time; awaited, it goes on from there in the same task."""
 
     def __init__(self, doing: Coroutine[Any, Any, T], waits_for: Any) -> None:

@@ -54,7 +54,7 @@ class Call:
         """What the function returns, reads not answered yet. Raises Denials; a mutation's Refusal is a payload."""
         access.check(ctx, self.root.access)
         try:
-            return await self._called(ctx, arguments)
+            return await self._called(ctx, self._prepared(ctx, arguments))
         except errors.Refusal as refusal:
             return self._said_no(refusal)
 
@@ -62,10 +62,9 @@ class Call:
         """The stream of a field of Subscription; whoever may not gets no stream. Events are reads."""
         ctx = self.library.context_of(info)
         access.check(ctx, self.root.access)
-        return _until_refused(self._called(ctx, arguments))
+        return _until_refused(self._called(ctx, self._prepared(ctx, arguments)))
 
     def _called(self, ctx: Context, arguments: dict[str, Any]) -> Any:
-        arguments = self._prepared(ctx, arguments)
         return self.root.function(ctx, **arguments) if self.takes_context else self.root.function(**arguments)
 
     def _prepared(self, ctx: Context, arguments: dict[str, Any]) -> dict[str, Any]:

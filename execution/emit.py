@@ -109,12 +109,18 @@ def emitter(layout: Layout, views: Sequence[View], place: int, /, *, dialect: Di
     return found
 
 
+def known_emitter(layout: Layout, place: int, *, dialect: Dialect) -> Emitter | None:
+    """The same where it was generated already."""
+    found: Emitter | None = layout.emitters.get((place, dialect.name, dialect.driver))
+    return found
+
+
 async def emitter_off_loop(layout: Layout, views: Sequence[View], place: int, /, *, dialect: Dialect) -> Emitter:
     """The same, a new one generated on a thread: one of many fields takes longer than the loop may be held.
 
     Raises Incomplete where too many wait for that.
     """
-    found: Emitter | None = layout.emitters.get((place, dialect.name, dialect.driver))
+    found = known_emitter(layout, place, dialect=dialect)
     if found is None:
         make = partial(emitter, layout, views, place, dialect=dialect)
         found = await _THREAD.do(make)

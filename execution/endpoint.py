@@ -53,24 +53,28 @@ class Endpoint:
         context: Context = state["context"]
         if head.media is None or not request.is_plain(head):
             return None
-        whole = self._wholes.get(exchange.body, context) or self._made_whole(exchange, context)
-        if whole is None or not whole.paid(context):
+        known = self._wholes.get(exchange.body, context) or self._looked(exchange, context)
+        if not isinstance(known, Whole):
+            state["asked"] = known
             return None
-        if whole.operation_name is not None:
-            state["seen"].name(whole.operation_name)
-        return whole.body
+        if not known.paid(context):
+            return None
+        if known.operation_name is not None:
+            state["seen"].name(known.operation_name)
+        return known.body
 
-    def _made_whole(self, exchange: Exchange, context: Context) -> Whole | None:
+    def _looked(self, exchange: Exchange, context: Context) -> Whole | Asked | None:
+        """What the body asks for, or the whole answer to it; kept where the same body will find the same."""
         asked = request.known(exchange)
-        if asked is None:
-            return None
-        exchange.scope["state"]["asked"] = asked
-        if asked.tells_cost or _may_write(asked):
-            return None
-        whole = self._plans.whole(context, asked.query, variables=asked.variables, operation_name=asked.operation_name)
+        if asked is None or asked.tells_cost or _may_write(asked):
+            return asked
+        variables, name = asked.variables, asked.operation_name
+        whole = self._plans.whole(context, asked.query, variables=variables, operation_name=name)
         if whole is not None:
             self._wholes.keep(exchange.body, whole)
-        return whole
+        elif self._plans.is_somebodys(asked.query, operation_name=name):
+            self._wholes.keep(exchange.body, asked)
+        return whole or asked
 
     def put(self, exchange: Exchange, body: bytes) -> None:
         """Send what was known."""
@@ -94,7 +98,15 @@ class Endpoint:
             if media is None:
                 raise answers.bad(406, f"Answers are {answers.GRAPHQL} or {answers.JSON}.")
             asked = await request.read(scope, receive, head)
-            result = await self._answer(scope, asked, seen=seen)
+            if asked.operation_name is not None:
+                seen.name(asked.operation_name)
+            context: Context = state["context"]
+            watch = scope["extensions"][EXCHANGE].on_hang_up
+            if _may_write(asked):
+                result = await self._answer(context, asked, method=method, watch=watch)
+            else:
+                doing = _answering(self._plans, context, asked, None)
+                result = await within(doing, seconds=EXECUTION_SECONDS_MAX, on_hang_up=watch) or timed_out()
         except Gone:
             GONE.inc()
             return
@@ -113,29 +125,25 @@ class Endpoint:
         exchange: Exchange = scope["extensions"][EXCHANGE]
         await exchange.answer(status, _ended(seen, head, status), body)
 
-    async def _answer(self, scope: Scope, asked: Asked, *, seen: Seen) -> bytes | ExecutionResult:
-        """Run the operation; bytes are a good answer's whole body. Raises Refused (405 for a mutation by GET), Gone."""
-        if asked.operation_name is not None:
-            seen.name(asked.operation_name)
-        context: Context = scope["state"]["context"]
-        watch: OnHangUp | None = scope["extensions"][EXCHANGE].on_hang_up
-        document: Document | None = None
-        if _may_write(asked):
-            opening = open_document(self._plans, context, asked)
-            opened = await within(opening, seconds=EXECUTION_SECONDS_MAX, on_hang_up=watch)
-            if not isinstance(opened, Document):
-                # Not looked at again: another time it might be fit, and nobody would have asked what it does.
-                return opened or timed_out()
-            document = opened
-        kind = None if document is None else document.kind(asked.operation_name)
-        if kind is OperationType.MUTATION and scope["method"] == "GET":
+    async def _answer(self, context: Context, asked: Asked, *, method: str, watch: OnHangUp) -> bytes | ExecutionResult:
+        """Run what may be no query; bytes are a good answer's whole body.
+
+        Raises Refused (405 for a mutation by GET), Gone.
+        """
+        opening = open_document(self._plans, context, asked)
+        document = await within(opening, seconds=EXECUTION_SECONDS_MAX, on_hang_up=watch)
+        if not isinstance(document, Document):
+            # Not looked at again: another time it might be fit, and nobody would have asked what it does.
+            return document or timed_out()
+        kind = document.kind(asked.operation_name)
+        if kind is OperationType.MUTATION and method == "GET":
             raise answers.bad(405, "Send a mutation by POST.", [(b"allow", b"POST")])
         if kind is OperationType.SUBSCRIPTION:
             raise answers.bad(400, "Subscriptions are served over WebSocket (graphql-transport-ws) on this path.")
         doing = _answering(self._plans, context, asked, document)
         # A mutation that was begun goes on without its client: half of one would be the worse answer.
-        watch = None if kind is OperationType.MUTATION else watch
-        return await within(doing, seconds=EXECUTION_SECONDS_MAX, on_hang_up=watch) or timed_out()
+        stays = None if kind is OperationType.MUTATION else watch
+        return await within(doing, seconds=EXECUTION_SECONDS_MAX, on_hang_up=stays) or timed_out()
 
     async def _preflight(self, scope: Scope, send: Send) -> None:
         allowed = self._origins.headers(answers.header(scope, b"origin"), preflight=True)

@@ -26,7 +26,7 @@ from execution.layout import Layout, Load, Selected
 from execution.levels import starts_of
 from execution.page import Displays
 from execution.run import Run
-from execution.sending import TEXTS, Given, Make, Sent, Tuples
+from execution.sending import TEXTS, Given, Make, Statement, Tuples
 from execution.steps import AnyNode, Called, Column, Nested, Page, Plan, RootStep, View
 from tenancy.context import Context
 from tenancy.directory import Route
@@ -67,11 +67,11 @@ class Explaining(Run):
         self._catalog = snapshot.Version()  # what is made up is remembered by nobody
         self.code: list[str] = []  # the generated functions that were met
 
-    async def statements(self, plan: Plan) -> list[Sent]:
+    async def statements(self, plan: Plan) -> list[Statement]:
         """The statements of every step, each text once, in the order in which they would be sent."""
         for step in plan.steps:
             await self._explained(step)
-        texts: dict[str, Sent] = {}
+        texts: dict[str, Statement] = {}
         for each in self.journal.sent:
             texts.setdefault(each.text.sql, each)
         return list(texts.values())
@@ -105,16 +105,17 @@ class Explaining(Run):
             return None
         return value if isinstance(value, Read) else None
 
-    async def send(
+    def asking(
         self, table: Table, make: Make, arguments: Given, values: dict[str, Any], /, *, where: tuple[Any, ...] = ()
-    ) -> Tuples:
-        """One made-up row; the statement goes into the journal."""
+    ) -> Statement:
+        """A statement that is answered with one made-up row; it goes into the journal."""
         who = self.seen(table)
         named = {**who.values, **values}
         text, given = TEXTS.of(who.database.reader.dialect, make, arguments, named=named, where=where)
         rows = _made_up(table, arguments, named)
-        self.journal.sent.append(Sent(table, text, text.values(named, given), rows))
-        return rows
+        asked = Statement(table, who, text, text.values(named, given), outcome=rows)
+        self.journal.sent.append(asked)
+        return asked
 
     async def shown_by(self, layout: Layout, views: Any, rows: Tuples) -> list[Displays]:
         """Nothing is shown: a made-up value fits no type."""

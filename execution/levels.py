@@ -7,8 +7,7 @@ What cannot be shown raises; `execution/partial.py` then says what is wrong with
 from __future__ import annotations
 
 import abc
-import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -16,10 +15,10 @@ from graphql.execution.values import VariableValues
 
 from execution import fetch, functions, statements
 from execution.declare import Read, Through
-from execution.emit import Emitter, emitter_off_loop
+from execution.emit import Emitter, emitter_off_loop, known_emitter
 from execution.keyset import Window
 from execution.layout import Layout, Load
-from execution.page import Displays, Stand, connection
+from execution.page import Displays, Stand, connection, stand
 from execution.sending import Journal, Sending, Tuples
 from execution.shapes import decoder
 from execution.steps import AnyNode, Called, Column, Incomplete, Lookup, Nested, Rows, TooMuch, View
@@ -41,26 +40,49 @@ class Levels(Sending, abc.ABC):
 
     async def shown_by(self, layout: Layout, views: Sequence[View], rows: Tuples) -> list[Displays]:
         """For each view one display a row."""
-        if not rows:
-            return [[] for _ in views]
+        known = self.shown_now(layout, views, rows)
+        return await self._shown_later(layout, views, rows) if known is None else known
+
+    async def _shown_later(self, layout: Layout, views: Sequence[View], rows: Tuples) -> list[Displays]:
         dialect = self.seen(layout.root.node.table).database.leases.dialect
         found: list[Displays] = []
         for place, loads in enumerate(layout.loads):
-            if views[place].joins:
-                self.spend(len(rows) * views[place].joins)
+            self.spend(len(rows) * views[place].joins)
             made = await emitter_off_loop(layout, views, place, dialect=dialect)
             if made.lasts:
                 found.append(await self._found_again(made, loads, rows))
             else:
-                found.append(made.emit(rows, await self._below(loads, rows) if loads else (), self))
+                found.append(made.emit(rows, await self._below(loads, rows), self))
         return found
+
+    def shown_now(self, layout: Layout, views: Sequence[View], rows: Tuples) -> list[Displays] | None:
+        """The same where nobody has to be waited for; None, and nothing counted, otherwise."""
+        if not rows:
+            return [[] for _ in views]
+        dialect = self.seen(layout.root.node.table).database.leases.dialect
+        objects, ready = 0, []
+        for place, loads in enumerate(layout.loads):
+            made = known_emitter(layout, place, dialect=dialect)
+            if made is None or made.lasts:
+                return None
+            below = []
+            for load in loads:
+                known = self._known(load, starts := starts_of(load, rows))
+                if known is None:
+                    return None
+                below.append(known)
+                objects += len(starts) * _shared(load)
+            objects += len(rows) * views[place].joins
+            ready.append((made, below))
+        self.spend(objects)
+        return [made.emit(rows, below, self) for made, below in ready]
 
     async def _found_again(self, made: Emitter, loads: Sequence[Load], rows: Tuples) -> Displays:
         """Rows that were shown before are found as they were written then; the others are written."""
         of = (made, self.ctx.origin)
         found: list[Any] = list(map(self._catalog.written(of).get, rows))
         new = [row for row, display in zip(rows, found, strict=True) if display is None] if None in found else []
-        below = sum(load.below.view.shared for load in loads if isinstance(load.below, Lookup))
+        below = sum(map(_shared, loads))
         self.spend((len(rows) - len(new)) * below)
         if not new:
             return found
@@ -77,6 +99,8 @@ class Levels(Sending, abc.ABC):
             known = self._known(load, starts)
             if known is None:
                 waiting.append((load, starts))
+            else:
+                self.spend(len(starts) * _shared(load))
             found.append(known)
         if waiting:
             came = iter(await self.together([self.load(load, starts) for load, starts in waiting]))
@@ -89,10 +113,7 @@ class Levels(Sending, abc.ABC):
         if not isinstance(below, Lookup) or not below.view.shared or not load.leads.nullable:
             return None
         known = self._catalog.displays(below.view)
-        if not known.keys() >= set(starts):
-            return None
-        self.spend(len(starts) * below.view.shared)
-        return known
+        return known if known.keys() >= set(starts) else None
 
     async def load(self, load: Load, starts: list[Any]) -> Found:
         """Each start's display; `starts` has one value a row."""
@@ -112,15 +133,6 @@ class Levels(Sending, abc.ABC):
             self.spend(len(starts))
             return await self._called(load, below, distinct)
         raise TypeError(f"nothing is loaded for {type(below).__name__}")
-
-    async def together(self, loads: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
-        """All of them, at once where nobody else waits for these databases; raises the first failure after the last.
-
-        Beside others a task for each would bring nobody's answer forward, and costs what half a statement does.
-        """
-        if len(loads) == 1:
-            return [await loads[0]]
-        return await (_in_turn(loads) if self.is_busy() else _at_once(loads))
 
     # ---------------------------------------------------------------- to one row
 
@@ -181,8 +193,18 @@ class Levels(Sending, abc.ABC):
     def stand_of(self, below: Nested) -> Stand:
         """Where the pages of all parents stand. Raises BadUserInput naming an argument."""
         how, page = below.how, below.page
-        who, given = self.seen(page.node.table), page.arguments.of(self._variables)
-        return Stand(self.ctx, page, who=who, order=how.order, arguments=given, most=how.first_max, led=True)
+        given = page.arguments.of(self._variables)
+        return stand(
+            self.ctx,
+            page,
+            how.order,
+            who=self.seen(page.node.table),
+            arguments=given,
+            first=given.get("first"),
+            after=given.get("after"),
+            most=how.first_max,
+            led=True,
+        )
 
     async def pages(
         self, below: Nested, stand: Stand, parents: list[Any]
@@ -303,6 +325,11 @@ def layout_of(view: View, *, led: bool) -> Layout:
     return found
 
 
+def _shared(load: Load) -> int:
+    """How many objects each start leads to, where they look the same to everybody; else 0."""
+    return load.below.view.shared if isinstance(load.below, Lookup) else 0
+
+
 def starts_of(load: Load, rows: Tuples) -> list[Any]:
     """What each row leads away from: a column's value, where it has one; of a computed field all that it needs."""
     if isinstance(load.below, Called):
@@ -310,42 +337,3 @@ def starts_of(load: Load, rows: Tuples) -> list[Any]:
         return [tuple(row[place] for place in load.places) for row in there]
     at = load.places[0]
     return [start for row in rows if (start := row[at]) is not None]
-
-
-async def _at_once(loads: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """The last in this very task; all are waited for, then the first failure is raised."""
-    tasks = [asyncio.create_task(load) for load in loads[:-1]]
-    failure: Exception | None = None
-    found: list[Any] = []
-    try:
-        for each in (loads[-1], *tasks):
-            try:
-                found.append(await each)
-            except Exception as error:
-                failure = failure or error
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
-    if failure is not None:
-        raise failure
-    return [*found[1:], found[0]]
-
-
-async def _in_turn(loads: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """One after the other; all are run, then the first failure is raised."""
-    failure: Exception | None = None
-    found: list[Any] = []
-    try:
-        for load in loads:
-            try:
-                found.append(await load)
-            except Exception as error:
-                failure = failure or error
-    finally:
-        for load in loads:
-            load.close()  # those that were not begun
-    if failure is not None:
-        raise failure
-    return found

@@ -14,35 +14,30 @@ from execution.shapes import decoder
 from execution.steps import Page
 from tenancy.context import Context
 
+STANDS_MAX = 100
+
 Displays = list[Any]  # dicts, or bytes that were made of them
 
 
 class Stand:
-    """One request's window on a connection; cursors are made and opened only where the document has them."""
+    """A window on a connection; cursors are made and opened only where the document has them, for one request then."""
 
     __slots__ = ("_order", "_paging", "_who", "layout", "window")
 
     def __init__(
         self,
-        ctx: Context,
         page: Page,
+        order: tuple[str, ...],
         /,
         *,
-        who: Seen,
-        order: tuple[str, ...],
-        arguments: dict[str, Any],
-        most: int,
         led: bool,
+        window: Window,
+        who: Seen | None = None,
+        paging: Paging | None = None,
     ) -> None:
-        """`led`: one page of many, each parent's value before its rows. Raises BadUserInput naming an argument."""
-        self._who = who
+        """`led`: one page of many, each parent's value before its rows."""
         self._order = order_of(page.node.table, order)
-        self._paging: Paging | None = None
-        if page.cursors or arguments.get("after") is not None:
-            self._paging = Paging(ctx, page.node, order=order, place=page.place, arguments=arguments, most=most)
-            self.window = self._paging.window
-        else:
-            self.window = Window(first_of(arguments.get("first"), most))
+        self._who, self._paging, self.window = who, paging, window
         more = self._order.keys if page.cursors else ()
         layout = page.layouts.get(more)
         if layout is None:
@@ -51,7 +46,7 @@ class Stand:
 
     def cursor(self, row: Sequence[Any]) -> str:
         """The cursor of a row."""
-        if self._paging is None:
+        if self._paging is None or self._who is None:
             raise TypeError("a cursor was not planned")
         dialect, at, values = self._who.database.reader.dialect, self.layout.root.at, {}
         for key in self._order.keys:
@@ -77,6 +72,34 @@ class Stand:
         if not rows:
             return None
         return self.cursor(rows[0] if name == "startCursor" else rows[-1])
+
+
+def stand(
+    ctx: Context,
+    page: Page,
+    order: tuple[str, ...],
+    /,
+    *,
+    who: Seen,
+    arguments: dict[str, Any],
+    first: int | None,
+    after: str | None,
+    most: int,
+    led: bool,
+) -> Stand:
+    """Where a page stands. Without cursors that is the same for everybody. Raises BadUserInput naming an argument."""
+    if page.cursors or after is not None:
+        given = {**arguments, "first": first, "after": after}
+        paging = Paging(ctx, page.node, order=order, place=page.place, arguments=given, most=most)
+        return Stand(page, order, led=led, window=paging.window, who=who, paging=paging)
+    first = first_of(first, most)
+    found: Stand | None = page.stands.get((order, first))
+    if found is None:
+        found = Stand(page, order, led=led, window=Window(first))
+        if len(page.stands) >= STANDS_MAX:
+            page.stands.clear()
+        page.stands[order, first] = found
+    return found
 
 
 def _unsealed(_row: Row) -> str:

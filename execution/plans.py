@@ -119,12 +119,7 @@ class Plans:
                 return None
             ready = Ready(document.plans[found[2]], found[1], document.costs[found[2]])
         plan = ready.plan
-        if (
-            plan is None
-            or plan.refusal
-            or plan.kind == "mutation"
-            or not all(step.is_everybodys for step in plan.steps)
-        ):
+        if plan is None or not plan.is_everybodys:
             return None
         body, run, data = plan.body, None, None
         if body is None:
@@ -163,6 +158,12 @@ class Plans:
         charge.settle(COST_OF_REFUSAL)
         found = await self._executor.subscribe(ctx, document, variables=variables, operation_name=operation_name)
         return found if isinstance(found, ExecutionResult) or ready is None else _each_spent(ctx, ready, found)
+
+    def is_somebodys(self, query: str, *, operation_name: str | None) -> bool:
+        """Whether it is known that no whole answer to an operation serves everybody."""
+        document = self._documents.peek(query)
+        ready = None if document is None else document.ready.get(operation_name)
+        return ready is not None and ready.plan is not None and not ready.plan.is_everybodys
 
     async def traced(
         self, ctx: Context, query: str, *, variables: dict[str, Any] | None = None, operation_name: str | None = None

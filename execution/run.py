@@ -5,20 +5,22 @@ The levels below a root field are in `execution/levels.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import orjson
 from graphql.execution.values import VariableValues
 
-from execution import access, statements
+from execution import access, reading, snapshot, statements
 from execution.amounts import Written
+from execution.bounds import Begun
 from execution.declare import Gathered, NodeInfo, Read, node_of
 from execution.keyset import FIRST_MAX, Window
 from execution.layout import Selected
 from execution.levels import Levels, layout_of
-from execution.page import Stand, connection
-from execution.sending import Journal, Tuples
+from execution.page import Stand, connection, stand
+from execution.reading import Reading, one_or_all
+from execution.sending import Journal, Statement, Tuples
 from execution.snapshot import WRITTEN_BYTES_MAX
 from execution.steps import AnyNode, Incomplete, Page, Payload, Plan, RootStep, View
 from tenancy.context import Context, with_viewer
@@ -58,8 +60,7 @@ class Run(Levels):
                 else:
                     shown[step.response] = known
             if waiting:
-                parts = await self.together([self._root(step) for step in waiting])
-                shown |= {step.response: part for step, part in zip(waiting, parts, strict=True)}
+                shown |= await self._asked(waiting)
         if len(plan.roots) == 1 == len(shown):
             return shown
         return {
@@ -68,6 +69,87 @@ class Run(Levels):
             else each[1]
             for each in plan.roots
         }
+
+    async def _asked(self, steps: Sequence[RootStep]) -> dict[str, Any]:
+        """The displays of root fields by response name. Reads that are known by now are sent together."""
+        readings: list[Reading] = []
+        others: list[RootStep] = []
+        for step in steps:
+            found = await self._read_by(step)
+            if found is None:
+                others.append(step)
+            else:
+                readings.append(found)
+        if not others:
+            return await self._answered(readings)
+        loads: list[Coroutine[Any, Any, Any]] = [self._root(step) for step in others]
+        if readings:
+            loads.append(self._answered(readings))
+        parts = await self.together(loads)
+        known: dict[str, Any] = parts.pop() if readings else {}
+        return {step.response: part for step, part in zip(others, parts, strict=True)} | known
+
+    async def _read_by(self, step: RootStep) -> Reading | None:
+        """What a root field reads, where its function waits for nobody; None for one that is answered by itself."""
+        if step.waits or step.is_everybodys or not isinstance(step.answer, Page | View):
+            return None
+        call = self._call(step)
+        try:
+            waits_for = call.send(None)
+        except StopIteration as done:
+            value = done.value
+        except Exception as error:
+            value = error
+        else:
+            # It is met once: from now on it is begun beside others.
+            step.waits = True
+            try:
+                value = await Begun(call, waits_for)
+            except Exception as error:
+                value = error
+        self.journal.called[step] = value
+        if not isinstance(value, Read) or value.viewer is not None or value.values is not None:
+            return None
+        return self._reading_of(step, step.answer, value)
+
+    def _reading_of(self, step: RootStep, answer: Page | View, read: Read) -> Reading:
+        table = answer.node.table
+        who = self.seen(table)
+        is_plain = not (read.where or read.after or (isinstance(answer, Page) and answer.cursors))
+        if not is_plain or snapshot.is_everybodys(table):
+            return self._new_reading(step, answer, read)
+        key = (read.order, read.first, read.limit, who.owned, who.database.leases.dialect)
+        known = reading.recipe(step, key)
+        if known is not None:
+            self._is_lasting = False
+            return known.reading(step, read, table, who=who)
+        made = self._new_reading(step, answer, read)
+        reading.keep(step, key, made)
+        return made
+
+    def _new_reading(self, step: RootStep, answer: Page | View, read: Read) -> Reading:
+        if isinstance(answer, Page):
+            stand = self.stand_at_root(answer, read)
+            return Reading(step, read, stand.layout, answer.views, stand, *self._page_asks(answer, read, stand))
+        layout = layout_of(answer, led=False)
+        return Reading(step, read, layout, (answer,), None, self._listing(answer.node, read, layout.selected))
+
+    async def _answered(self, readings: Sequence[Reading]) -> dict[str, Any]:
+        await self.send_all([asked for each in readings for asked in each.statements()])
+        waiting: list[Reading] = []
+        shown: dict[str, Any] = {}
+        for each in readings:
+            rows = each.rows()
+            self.spend(len(rows))
+            displays = self.shown_now(each.layout, each.views, rows)
+            if displays is None:
+                waiting.append(each)
+            else:
+                shown[each.step.response] = each.display(displays)
+        if waiting:
+            came = await self.together([self._shown_later(each.layout, each.views, each.rows()) for each in waiting])
+            shown |= {each.step.response: each.display(found) for each, found in zip(waiting, came, strict=True)}
+        return shown
 
     async def _acted(self, step: RootStep) -> Any:
         """An action, then its payload by a run of its own: it sees what this action has changed, the catalog too."""
@@ -165,15 +247,13 @@ class Run(Levels):
         rows = await run.rows(view, read)
         run.spend(len(rows))
         (shown,) = await run.shown_by(layout_of(view, led=False), (view,), rows)
-        if read.kind == "rows":
-            return shown
-        if not shown and read.kind == "the":
-            raise Incomplete
-        return shown[0] if shown else None
+        return one_or_all(read, shown)
 
     async def rows(self, view: View, read: Read) -> Tuples:
         """The rows of a read that is no page."""
-        return await self._listed(view.node, read, layout_of(view, led=False).selected, window=None)
+        listed = self._listing(view.node, read, layout_of(view, led=False).selected)
+        await self.send_all((listed,))
+        return listed.rows
 
     async def _gathered(self, step: RootStep, value: Gathered) -> list[Any]:
         if not isinstance(step.answer, AnyNode) or any(isinstance(place, Exception) for place in value.ids):
@@ -217,34 +297,39 @@ class Run(Levels):
 
     def stand_at_root(self, page: Page, read: Read) -> Stand:
         """Where a root field's page stands. Raises BadUserInput naming an argument."""
-        given = page.arguments.of(self._variables)
-        return Stand(
+        return stand(
             self.ctx,
             page,
+            read.order,
             who=self.seen(page.node.table),
-            order=read.order,
-            arguments={**given, "first": read.first, "after": read.after},
+            arguments=page.arguments.of(self._variables),
+            first=read.first,
+            after=read.after,
             most=FIRST_MAX,
             led=False,
         )
 
     async def page(self, page: Page, read: Read, stand: Stand) -> tuple[Tuples, int | None]:
         """The page's rows, one more than it holds, and the number of all rows where that is asked for."""
-        rows: Tuples = ()
-        if page.has_rows:
-            rows = await self._listed(page.node, read, stand.layout.selected, window=stand.window)
-        if not page.has_count:
-            return rows, None
-        table = page.node.table
-        arguments = (table, page.node.where, self.seen(table).owned)
-        found = await self.send(table, statements.counted, arguments, {}, where=read.where)
-        return rows, int(found[0][0])
+        listed, counted = self._page_asks(page, read, stand)
+        await self.send_all([each for each in (listed, counted) if each is not None])
+        return () if listed is None else listed.rows, None if counted is None else int(counted.rows[0][0])
 
-    async def _listed(self, node: NodeInfo, read: Read, what: Selected, /, *, window: Window | None) -> Tuples:
+    def _page_asks(self, page: Page, read: Read, stand: Stand) -> tuple[Statement | None, Statement | None]:
+        listed = counted = None
+        if page.has_rows:
+            listed = self._listing(page.node, read, stand.layout.selected, window=stand.window)
+        if page.has_count:
+            table = page.node.table
+            arguments = (table, page.node.where, self.seen(table).owned)
+            counted = self.asking(table, statements.counted, arguments, {}, where=read.where)
+        return listed, counted
+
+    def _listing(self, node: NodeInfo, read: Read, what: Selected, /, *, window: Window | None = None) -> Statement:
         after = window is not None and window.after is not None
         values = {"at_limit": read.limit} if window is None else window.values()
         arguments = (node.table, what, read.order, node.where, after, self.seen(node.table).owned)
-        return await self.send(node.table, statements.listed_by_place, arguments, values, where=read.where)
+        return self.asking(node.table, statements.listed_by_place, arguments, values, where=read.where)
 
 
 def _key(arguments: dict[str, Any]) -> tuple[tuple[str, Any], ...] | None:

@@ -1,16 +1,20 @@
 """One request's statements: who asks, which text, what comes back, and how many objects may still be answered.
 
+What is asked of one database at a time is sent together, in one way there and back where its driver can.
+
 Tenant and owner are bound here from the caller's permit; the statements that take them are in
 `execution/statements.py`, and become texts in `execution/shapes.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from db import faults
+from db.leases import Leases
 from db.zones import Zone
 from execution import fetch, snapshot, statements
 from execution.declare import Children, NodeInfo, Table, ToMany
@@ -29,13 +33,25 @@ Given = tuple[Any, ...]  # what it is made of
 
 
 @dataclass(slots=True, eq=False)
-class Sent:
-    """A statement of this request and what came of it."""
+class Statement:
+    """A statement of this request: as whom it asks, and what came of it; None where nobody has asked yet."""
 
     table: Table
+    who: fetch.Seen
     text: Text
     values: tuple[Any, ...]
-    outcome: Tuples | Exception
+    lasts: bool = False  # what it answers is everybody's, for as long as the catalog is
+    outcome: Tuples | Exception | None = None
+
+    @property
+    def rows(self) -> Tuples:
+        """What came of it, raised where it is an exception."""
+        found = self.outcome
+        if isinstance(found, Exception):
+            raise found
+        if found is None:
+            raise LookupError("a statement was not sent")
+        return found
 
 
 class Journal:
@@ -44,7 +60,7 @@ class Journal:
     __slots__ = ("called", "sent")
 
     def __init__(self) -> None:
-        self.sent: list[Sent] = []
+        self.sent: list[Statement] = []
         # By root field, or by computed field and what it was called with; an exception where it raised one.
         self.called: dict[Any, object] = {}
 
@@ -113,30 +129,69 @@ class Sending:
 
         Raises PoolUnavailable, CentralUnavailable or TimedOut where the database does not answer.
         """
+        asked = self.asking(table, make, arguments, values, where=where)
+        if asked.outcome is None:
+            await self._sent(asked.who.database.leases, [asked])
+        return asked.rows
+
+    def asking(
+        self, table: Table, make: Make, arguments: Given, values: dict[str, Any], /, *, where: tuple[Any, ...] = ()
+    ) -> Statement:
+        """The same statement, ready to be sent; answered already, where what comes of it is known."""
         who = self._seen.get(table) or self.seen(table)
-        database = who.database
-        leases = database.leases
+        leases = who.database.leases
         named = {**who.values, **values}
         text, given = TEXTS.of(leases.dialect, make, arguments, named=named, where=where)
         ready = text.values(named, given)
         lasts = text.is_timeless and snapshot.is_everybodys(table) and leases.is_open(text.sql)
         self._is_lasting &= lasts
-        if lasts and (known := self._catalog.answer(text.sql, ready)) is not None:
-            return known
-        if self._asks_again and (before := self.journal.outcome(text, ready)) is not None:
-            if isinstance(before, Exception):
-                raise before
-            return before
+        known: Tuples | Exception | None = self._catalog.answer(text.sql, ready) if lasts else None
+        if known is None and self._asks_again:
+            known = self.journal.outcome(text, ready)
+        return Statement(table, who, text, ready, lasts, known)
+
+    async def send_all(self, asked: Iterable[Statement]) -> None:
+        """Have all of them answered; `rows` raises what came of one that failed."""
+        groups: dict[object, list[Statement]] = {}
+        for each in asked:
+            if each.outcome is None:
+                leases = each.who.database.leases
+                groups.setdefault(leases if leases.sends_together else each, []).append(each)
+        loads = [self._sent(group[0].who.database.leases, group) for group in groups.values()]
+        if len(loads) == 1:
+            await loads[0]
+        elif loads:
+            await self.together(loads)
+
+    async def _sent(self, leases: Leases, asked: list[Statement]) -> None:
+        who = asked[0].who  # one request reads all of a database as the same one
+        outcomes: Sequence[Tuples | Exception]
         try:
-            rows = await leases.read(text.sql, ready, who.permit)
+            if len(asked) == 1:
+                outcomes = (await leases.read(asked[0].text.sql, asked[0].values, who.permit),)
+            else:
+                outcomes = await leases.read_all([(each.text.sql, each.values) for each in asked], who.permit)
         except Exception as error:
-            told = faults.told(error, name=database.name, zone=database.zone)
-            self.journal.sent.append(Sent(table, text, ready, told))
-            raise told from error
-        self.journal.sent.append(Sent(table, text, ready, rows))
-        if lasts:
-            self._catalog.keep(text.sql, ready, rows)
-        return rows
+            outcomes = [error] * len(asked)
+        for each, outcome in zip(asked, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                each.outcome = faults.told(outcome, name=who.database.name, zone=who.database.zone)
+                if each.outcome is not outcome:
+                    each.outcome.__cause__ = outcome
+            else:
+                each.outcome = outcome
+                if each.lasts:
+                    self._catalog.keep(each.text.sql, each.values, outcome)
+        self.journal.sent += asked
+
+    async def together(self, loads: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+        """All of them, at once where nobody else waits for these databases; raises the first failure after the last.
+
+        Beside others a task for each would bring nobody's answer forward, and costs what half a statement does.
+        """
+        if len(loads) == 1:
+            return [await loads[0]]
+        return await (_in_turn(loads) if self.is_busy() else _at_once(loads))
 
     def seen(self, table: Table) -> fetch.Seen:
         """As whom this request reads a table; asked once a table."""
@@ -165,3 +220,42 @@ class Sending:
         self._objects += objects
         if self._objects > OBJECTS_MAX:
             raise TooMuch
+
+
+async def _at_once(loads: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """The last in this very task; all are waited for, then the first failure is raised."""
+    tasks = [asyncio.create_task(load) for load in loads[:-1]]
+    failure: Exception | None = None
+    found: list[Any] = []
+    try:
+        for each in (loads[-1], *tasks):
+            try:
+                found.append(await each)
+            except Exception as error:
+                failure = failure or error
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+    if failure is not None:
+        raise failure
+    return [*found[1:], found[0]]
+
+
+async def _in_turn(loads: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """One after the other; all are run, then the first failure is raised."""
+    failure: Exception | None = None
+    found: list[Any] = []
+    try:
+        for load in loads:
+            try:
+                found.append(await load)
+            except Exception as error:
+                failure = failure or error
+    finally:
+        for load in loads:
+            load.close()  # those that were not begun
+    if failure is not None:
+        raise failure
+    return found

@@ -139,6 +139,7 @@ class Page:
     has_count: bool = False
     cursors: bool = False
     layouts: dict[tuple[str, ...], Any] = field(default_factory=dict)  # a Layout, by the order's columns it has too
+    stands: dict[tuple[tuple[str, ...], int], Any] = field(default_factory=dict)  # a Stand, by order and size
 
     def keys(self) -> set[str]:
         """The columns of all views."""
@@ -247,6 +248,8 @@ class RootStep:
     ready: dict[str, Any] | None = None  # arguments that are known and whole, as the function takes them
     is_pure: bool = False  # what its function returns follows from its arguments alone
     is_everybodys: bool = False  # and its rows look the same to everybody
+    waits: bool = False  # its function was seen to wait for somebody
+    recipes: dict[Any, Any] = field(default_factory=dict)  # a Recipe, by the kinds of reads that its function returns
 
 
 @dataclass(slots=True, eq=False)
@@ -259,6 +262,11 @@ class Plan:
     shown: int = 0  # how many fields, in all places where they stand
     refusal: str | None = None  # why it is not served: it is too wide
     body: bytes | None = None  # the whole answer, where it is words alone
+
+    @property
+    def is_everybodys(self) -> bool:
+        """Whether all that is answered is the same for everybody."""
+        return not self.refusal and self.kind != "mutation" and all(step.is_everybodys for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Answers that are the same for everybody, kept whole by the bytes that asked for them until the catalog changes.
 
-Whether the caller may have one, and has the budget for it, is asked anew for each request.
+Of bytes that ask for something of one's own, what they say is kept: they need not be read again. Whether the caller may
+have an answer, and has the budget for it, is asked anew for each request.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from base import observe
 from base.bus import Bus
 from execution import access, snapshot
 from execution.access import Access
+from execution.request import Asked
 from tenancy.context import Context
 
 BYTES_MAX = 8 * 1024 * 1024
@@ -51,11 +53,11 @@ class Wholes:
         self._bus: Bus | None = None
         self._catalog: snapshot.Catalog | None = None
         self._version: snapshot.Version | None = None
-        self._kept: dict[bytes, Whole] = {}
+        self._kept: dict[bytes, Whole | Asked] = {}
         self._bytes = 0
 
-    def get(self, request: bytes, ctx: Context) -> Whole | None:
-        """The answer to this body of a request, if it is known."""
+    def get(self, request: bytes, ctx: Context) -> Whole | Asked | None:
+        """The answer to this body of a request, or that it asks for what has none; None where neither is known."""
         bus = ctx.house.bus
         if self._catalog is None or self._bus is not bus:
             self._bus, self._catalog = bus, snapshot.of(bus)
@@ -65,15 +67,15 @@ class Wholes:
             self._clear()
         return self._kept.get(request)
 
-    def keep(self, request: bytes, whole: Whole) -> None:
-        """Keep the answer to what was just looked for in vain."""
-        size = len(request) + len(whole.body)
+    def keep(self, request: bytes, found: Whole | Asked) -> None:
+        """Keep what was just looked for in vain."""
+        size = len(request) + (len(found.body) if isinstance(found, Whole) else len(request))
         if size <= WHOLE_BYTES_MAX:
             self._bytes += size + ENTRY_BYTES
             if self._bytes > BYTES_MAX:
                 self._clear()
                 self._bytes = size + ENTRY_BYTES
-            self._kept[request] = whole
+            self._kept[request] = found
 
     def _clear(self) -> None:
         self._kept.clear()

@@ -63,18 +63,24 @@ FIRST_STEPS = 6  # bytes: what stands before a function's first line
 @pytest.mark.parametrize("workload", workloads.ALL, ids=lambda each: each.name)
 async def test_a_request_calls_and_sends_what_it_did_when_it_was_recorded(full_stage, executor, workload, monkeypatch):  # noqa: F811
     statements = 0
-    read = Leases.read
+    read, read_all = Leases.read, Leases.read_all
 
-    async def reading(self, *given):
+    def reading(self, *given):
         nonlocal statements
         statements += 1
-        return await read(self, *given)
+        return read(self, *given)
+
+    def reading_all(self, asked, permit):
+        nonlocal statements
+        statements += len(asked)
+        return read_all(self, asked, permit)
 
     planned = plans.Plans(executor)
     for _ in range(3):  # what is done once is done
         await counted(planned, full_stage, workload)
     calls, by_name = await counted(planned, full_stage, workload)
     monkeypatch.setattr(Leases, "read", reading)
+    monkeypatch.setattr(Leases, "read_all", reading_all)
     await counted(planned, full_stage, workload)
 
     found = {"calls": calls, "statements": statements}
