@@ -30,8 +30,11 @@ async def take(inner: AsyncSession, now_ms: int) -> Lease | None:
         done = await inner.execute(taken)
         met = done.rowcount if isinstance(done, sa.CursorResult) else 0
         return Lease(number, max(now_ms, old_until), until) if met == 1 else None
-    number = random.randrange(WORKER_NUMBERS_MAX)  # noqa: S311  (spreads contenders; nothing secret)
-    if (await inner.execute(sa.select(IdWorker.number).where(IdWorker.number == number))).first() is not None:
+    # Drawn blindly, a number would mostly be somebody's long before all of them are.
+    known = set((await inner.execute(sa.select(IdWorker.number).limit(WORKER_NUMBERS_MAX))).scalars())
+    unknown = [number for number in range(WORKER_NUMBERS_MAX) if number not in known]
+    if not unknown:
         return None
+    number = random.choice(unknown)  # noqa: S311  (spreads contenders; nothing secret)
     await inner.execute(sa.insert(IdWorker).values(number=number, until_ms=now_ms + LEASE_MS))
     return Lease(number, now_ms, now_ms + LEASE_MS)
