@@ -31,6 +31,8 @@ CONNECTION_LIFE_SECONDS = 1_800
 CONNECT_SECONDS_MAX = 3
 # Each try; another process that holds the file may stand still for a while with the machine.
 SQLITE_BUSY_MS = 1_000
+# A commit is on the disk when it returns: what was acknowledged is there after a loss of power as well.
+SQLITE_SYNCHRONOUS = "FULL"
 STATEMENTS_PREPARED_MAX = 200
 
 
@@ -154,7 +156,12 @@ def _settle_sqlite(engine: sa.Engine) -> None:
     def settle(connection: Any, _record: object) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", f"busy_timeout={SQLITE_BUSY_MS}"):
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={SQLITE_SYNCHRONOUS}",
+            "foreign_keys=ON",
+            f"busy_timeout={SQLITE_BUSY_MS}",
+        ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

@@ -2,7 +2,8 @@
 
 Whoever tests one of them sets it as short as the test wants it, with monkeypatch; processes that are started as an
 operator starts them have them as they are shipped. Passwords are hashed quickly here, as nearly every test registers
-somebody: 64 MiB and a third of a second each were a third of the suite.
+somebody: 64 MiB and a third of a second each were a third of the suite. SQLite does not wait for the disk at each commit:
+tests kill processes, and no test takes the machine's power.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib
 from argon2 import PasswordHasher
 
 from actions.identity import hashing
+from db import engines
 
 SECONDS = 60.0
 WIDENED = (
@@ -54,6 +56,7 @@ WIDENED = (
 # What they are as shipped, for those who assert on that.
 SHIPPED: dict[tuple[str, str], float] = {}
 SHIPPED_HASHER = hashing._HASHER
+SHIPPED_SYNCHRONOUS = engines.SQLITE_SYNCHRONOUS
 QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
@@ -64,4 +67,5 @@ def ease() -> None:
         shipped = SHIPPED.setdefault((module, name), getattr(where, name))
         # Some are said to a server or a driver that takes whole seconds only.
         setattr(where, name, type(shipped)(SECONDS))
+    engines.SQLITE_SYNCHRONOUS = "NORMAL"
     hashing._HASHER, hashing._NOBODYS = QUICK_HASHER, QUICK_HASHER.hash("nobody has this password")

@@ -11,16 +11,17 @@ from sqlalchemy.engine import make_url
 
 from base import errors, observe
 from base.ids import Id
-from db import faults
+from db import engines, faults
 from db.fence import Stale
-from db.guard import GuardError, Permit
+from db.guard import Guard, GuardError, Permit
 from db.session import TRIES_MAX
 from db.tables.central.identity import Tenant, User
 from db.tables.pool.media import File, FileStatus
 from db.tables.pool.rewards import Reward, RewardKind
 from db.tables.pool.upkeep import Fence, UsageCounter
-from db.zones import TenantId, TenantState
+from db.zones import TenantId, TenantState, Zone
 from tenancy.directory import Route
+from tests import databases, patience
 from tests.world import on_every_engine
 
 pytestmark = pytest.mark.anyio
@@ -324,3 +325,14 @@ async def test_private_rows_of_central_are_had_by_their_owner_alone(world):
     assert await ctx.on_central(user, alice.user_id) == alice.email
     with pytest.raises(GuardError):
         await ctx.on_central(user, bob.user_id)
+
+
+async def test_a_commit_of_sqlite_as_shipped_waits_for_the_disk(anyio_backend, monkeypatch):
+    monkeypatch.setattr(engines, "SQLITE_SYNCHRONOUS", patience.SHIPPED_SYNCHRONOUS)
+    async with databases.scratch("sqlite", "durable") as url:
+        database = engines.open_database("central", url, Zone.CENTRAL, guard=Guard({}))
+        async with database.engine.connect() as connection:
+            await connection.execution_options(migrating=True)
+            assert (await connection.exec_driver_sql("PRAGMA synchronous")).scalar() == 2  # FULL
+        await database.engine.dispose()
+        await database.reader.dispose()
