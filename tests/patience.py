@@ -2,8 +2,8 @@
 
 Whoever tests one of them sets it as short as the test wants it, with monkeypatch; processes that are started as an
 operator starts them have them as they are shipped. Passwords are hashed quickly here, as nearly every test registers
-somebody: 64 MiB and a third of a second each were a third of the suite. SQLite does not wait for the disk at each commit:
-tests kill processes, and no test takes the machine's power.
+somebody: 64 MiB and a third of a second each were a third of the suite. SQLite does not wait for the disk at each
+commit: tests kill processes, and no test takes the machine's power.
 """
 
 from __future__ import annotations
