@@ -6,14 +6,17 @@ of them share is left to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
-from db.session import DbSession
+from db import faults
+from db.guard import Permit
+from db.patience import answered
+from db.session import DbSession, Sessions, Values
 
 ROWS_MIN = 2
 LENGTHS = (1, 2, 4, 8, 16, 32, 50, 100, 200, 500)
@@ -62,6 +65,30 @@ async def insert_new(db: DbSession, rows: Iterable[Any], /) -> None:
         await db.write(sa.insert(cast("sa.Table", table.__table__)), some)
     for row in new:
         make_transient_to_detached(row)
+
+
+async def insert_alone(sessions: Sessions, statement: sa.Insert, rows: Sequence[Values], /) -> None:
+    """Insert rows of an INFRA table of central; when this returns they are durable. Nothing is tried again.
+
+    No transaction is around it: that would be two more answers to wait for. So where it fails some rows may be there.
+    Raises CentralUnavailable, or the driver's own error where the database has answered or may answer at once.
+    """
+    central = sessions.databases.central
+    # The driver of SQLite sends a statement a row, each of which waits for the disk: there all are put into one.
+    one = (statement.values([*rows]),) if central.writers is not None else (statement, rows)
+    try:
+        async with central.writing():
+            connection = await central.reader.connect()
+            try:
+                await connection.execution_options(permit=Permit(infra=True))
+                async with answered():
+                    await connection.execute(*one)
+            finally:
+                await connection.close()
+    except Exception as error:
+        if faults.lost(error) and not faults.again(error):
+            raise faults.told(error, name=central.name, zone=central.zone) from error
+        raise
 
 
 def _changed(row: Any) -> tuple[tuple[str, Any], ...]:

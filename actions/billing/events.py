@@ -7,7 +7,7 @@ its end is due again when its time has come.
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from actions.billing import processing, settlement
 from actions.billing.processing import Asked, Fetched, Outcome
 from base import errors, observe
 from base.ids import Id
-from db import faults
+from db import alike, faults
 from db.alike import even
 from db.session import SystemSession
 from db.tables.central.billing import PaymentEvent, PaymentEventState
@@ -56,11 +56,11 @@ class Incoming:
     body_hash: str
     is_foreign: bool
 
-    def values(self, db: SystemSession) -> dict[str, Any]:
+    def values(self, event_id: EventId, now: datetime) -> dict[str, Any]:
         """The row of it, due soon unless it is foreign."""
         return {
-            "id": db.new_id(),
-            "created_at": db.now,
+            "id": event_id,
+            "created_at": now,
             "provider_event_id": self.name,
             "type": self.type,
             "api_version": self.api_version,
@@ -69,7 +69,7 @@ class Incoming:
             "body_hash": self.body_hash,
             "state": PaymentEventState.FOREIGN if self.is_foreign else PaymentEventState.STORED,
             "tries": 0,
-            "next_try_at": db.now + timedelta(seconds=FIRST_TRY_SECONDS),
+            "next_try_at": now + timedelta(seconds=FIRST_TRY_SECONDS),
         }
 
 
@@ -78,35 +78,54 @@ ELSEWHERE = sa.and_(PaymentEvent.state == PaymentEventState.FOREIGN, PaymentEven
 _STORE = sa.insert(typing.cast("sa.Table", PaymentEvent.__table__))
 
 
+async def store_new(house: House, events: Sequence[Incoming], /) -> list[EventId | None]:
+    """Keep events that this process has not seen, as `store` does, by one statement where none of them is known.
+
+    Where that fails the database is asked what is there: what lies under an id that was drawn up here is ours, whatever
+    was heard of it. Raises CentralUnavailable.
+    """
+    sessions = house.sessions
+    await sessions.ids.ensure()
+    ids: list[EventId] = [sessions.ids.next() for _ in events]
+    now = sessions.clock.now()
+    rows = [event.values(event_id, now) for event, event_id in zip(events, ids, strict=True)]
+    try:
+        await alike.insert_alone(sessions, _STORE, rows)
+    except errors.CentralUnavailable:
+        raise
+    except Exception:
+        return await house.system().on_system(store, events, ours=frozenset(ids))
+    return list(ids)
+
+
 async def store(
-    db: SystemSession, events: Sequence[Incoming], /, *, doubted: set[str] | None = None
+    db: SystemSession, events: Sequence[Incoming], /, *, ours: Collection[EventId] = ()
 ) -> list[EventId | None]:
     """Keep each event that is not known; its id for the one caller who stored it, None where it was known.
 
     One that was kept as another mode's, and now comes as ours, is stored as if it had come now: the key was changed.
-    Known ones are looked for first, unless `doubted` is an empty set: then all are taken for new, and the names are put
-    into it when that was wrong, for the run after this one.
+    What lies under one of the ids of `ours` was stored by this caller.
     """
-    names = {event.name for event in events}
-    known: set[str] = set()
+    stored = sa.select(PaymentEvent.provider_event_id, PaymentEvent.id, ELSEWHERE).where(
+        PaymentEvent.provider_event_id.in_(even(sorted({event.name for event in events})))
+    )
+    known: dict[str, EventId | None] = {}
     elsewhere: set[str] = set()
-    if doubted is None or doubted:
-        stored = sa.select(PaymentEvent.provider_event_id, ELSEWHERE).where(
-            PaymentEvent.provider_event_id.in_(even(sorted(names)))
-        )
-        for name, is_elsewhere in await db.tuples(stored):
-            known.add(name)
-            if is_elsewhere:
-                elsewhere.add(name)
+    for name, event_id, is_elsewhere in await db.tuples(stored):
+        known[name] = event_id if event_id in ours else None
+        if is_elsewhere:
+            elsewhere.add(name)
     made: list[EventId | None] = []
     rows = []
     for event in events:
-        if event.name in known:
-            made.append(await _taken_up(db, event) if event.name in elsewhere and not event.is_foreign else None)
-            continue
-        known.add(event.name)
-        rows.append(event.values(db))
-        made.append(rows[-1]["id"])
+        if event.name not in known:
+            rows.append(event.values(db.new_id(), db.now))
+            made.append(rows[-1]["id"])
+            known[event.name] = None
+        elif event.name in elsewhere and not event.is_foreign:
+            made.append(await _taken_up(db, event))
+        else:
+            made.append(known[event.name])
     try:
         if rows:
             await db.write(_STORE, rows)
@@ -114,8 +133,6 @@ async def store(
         if not faults.taken(error):
             raise
         # Another process stored one of them meanwhile: the next run sees which.
-        if doubted is not None:
-            doubted |= names
         raise faults.RunAgain from error
     return made
 

@@ -39,7 +39,7 @@ class Inbox:
     def __init__(self, house: House) -> None:
         self._house = house
         self._known: OrderedDict[str, None] = OrderedDict()
-        self._coming: dict[str, asyncio.Future[bool]] = {}
+        self._coming: dict[str, list[asyncio.Future[bool]]] = {}
         self._unsaved: list[Incoming] = []
         self._left: deque[EventId] = deque(maxlen=LEFT_TO_PROCESS_MAX)
         self._moved = asyncio.Event()
@@ -62,17 +62,15 @@ class Inbox:
         """Return when the event is durable; True for the one caller who stored it. Raises CentralUnavailable."""
         if event.name in self._known:
             return False
-        waiting = self._coming.get(event.name)
-        if waiting is not None:
-            await asyncio.shield(waiting)
-            return False
         mine: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._coming[event.name] = mine
-        self._unsaved.append(event)
+        waiting = self._coming.setdefault(event.name, [])
+        waiting.append(mine)
+        if len(waiting) == 1:
+            self._unsaved.append(event)
         if not self._saving:
             self._saving = True
             self._house.spawn(self._save())
-        return await asyncio.shield(mine)
+        return await mine
 
     async def _save(self) -> None:
         """Store what has come, together; what came meanwhile is the next batch."""
@@ -89,7 +87,7 @@ class Inbox:
     async def _save_batch(self, batch: list[Incoming]) -> None:
         try:
             # What is known to this process does not come here: the others are taken for new.
-            stored = await self._house.system().on_system(events.store, batch, doubted=set())
+            stored = await events.store_new(self._house, batch)
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, errors.CentralUnavailable):
                 for event in batch:
@@ -109,12 +107,15 @@ class Inbox:
             self._house.spawn(self._process())
 
     def _answer(self, event: Incoming, answer: bool | Exception) -> None:
-        waiting = self._coming.pop(event.name)
-        if isinstance(answer, Exception):
-            waiting.set_exception(answer)
-            waiting.exception()  # whoever asked may have gone
-        else:
-            waiting.set_result(answer)
+        # The first who asked is the one for whom it was stored. Whoever asked may have gone.
+        for waiting in self._coming.pop(event.name):
+            if waiting.done():
+                continue
+            if isinstance(answer, Exception):
+                waiting.set_exception(answer)
+            else:
+                waiting.set_result(answer)
+                answer = False
 
     def _remember(self, name: str) -> None:
         self._known[name] = None

@@ -11,6 +11,7 @@ from actions import wallet, webhooks_out
 from actions.billing import events, inbox, settlement
 from actions.wallet import Cause, Credit
 from base import observe
+from db import alike
 from db.tables.central.billing import PurchaseStatus
 from db.tables.central.webhooks_out import WebhookStatus
 from db.tables.pool.upkeep import Outbox
@@ -143,6 +144,56 @@ async def test_while_events_come_few_wallets_are_posted_to_at_once(shop, provide
     assert 1 <= most <= inbox.WALLETS_AT_ONCE_MAX
     await till.catch_up(shop.house)
     assert [await till.funds(shop, each) for each in people] == [(100, 0)] * 4
+
+
+@on_every_engine
+async def test_an_acknowledgement_waits_for_one_statement_and_no_transaction(shop, provider):
+    _, told = await paid(shop, provider, await shop.tenant("alice"))
+    # Another mode's: nothing is done about them that would be counted too.
+    comes = [till.incoming(event, is_foreign=True) for event in told]
+    mine = inbox.Inbox.of(shop.house)
+    commits: list[object] = []
+    assert await mine.take(comes[0])
+    sa.event.listen(shop.house.sessions.databases.central.engine.sync_engine, "commit", commits.append)
+    before = sent("central")
+    assert all(await asyncio.gather(*map(mine.take, comes[1:])))
+    assert (sent("central") - before, commits) == (1, [])
+
+
+@on_every_engine
+async def test_of_events_that_come_together_the_known_one_is_told_apart_and_the_others_are_stored(shop, provider):
+    people = [await shop.tenant(name) for name in ("alice", "bob")]
+    _, told = await paid(shop, provider, *people)
+    comes = [till.incoming(event) for event in told]
+    await till.stored(shop.house, told[:1])
+    mine = inbox.Inbox.of(shop.house)
+    # Each twice at once: one of two is who stored it.
+    answers = await asyncio.gather(*(mine.take(each) for each in (*comes, *comes)))
+    assert sum(answers) == len(comes) - 1
+    assert not any(answers[:: len(comes)])
+    assert not any(await asyncio.gather(*(mine.take(each) for each in comes)))
+    while shop.house.tasks:
+        await asyncio.wait(set(shop.house.tasks))
+    await till.catch_up(shop.house)
+    assert [await till.funds(shop, each) for each in people] == [(100, 0)] * 2
+
+
+@on_every_engine
+async def test_who_hears_nothing_of_a_store_that_was_done_asks_and_is_told_that_it_is_stored(
+    shop, provider, monkeypatch
+):
+    _, told = await paid(shop, provider, await shop.tenant("alice"))
+    comes = [till.incoming(event) for event in told]
+    done = alike.insert_alone
+
+    async def unheard(sessions, statement, rows, /):
+        await done(sessions, statement, rows[:1])
+        raise sa.exc.OperationalError("INSERT", {}, Exception(2013, "gone"), connection_invalidated=True)
+
+    monkeypatch.setattr(alike, "insert_alone", unheard)
+    ids = await events.store_new(shop.house, comes)
+    assert len({*ids} - {None}) == len(comes)
+    assert await events.store_new(shop.house, comes) == [None] * len(comes)
 
 
 @on_every_engine

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from base import observe
-from db import alike
+from db import alike, faults
 from db.tables.central.billing import PaymentEvent, PaymentEventState
 from tests.world import on_every_engine
 
@@ -61,3 +61,32 @@ async def test_rows_that_changed_alike_are_one_statement_and_the_others_are_left
     assert {row.state for row in rows} == {PaymentEventState.PROCESSED}
     assert [row.waits_for for row in rows] == ["ch_1", *[None] * 9]
     assert all(row.processed_at is not None for row in rows)
+
+
+@on_every_engine
+async def test_what_is_inserted_alone_is_durable_by_one_statement_and_no_transaction(world):
+    sessions = world.house.sessions
+    begun: list[object] = []
+    await world.house.system().on_system(_make, 1)
+    [known] = await world.house.system().on_system(_rows)
+    for engine in (sessions.databases.central.engine, sessions.databases.central.reader):
+        sa.event.listen(engine.sync_engine, "commit", begun.append)
+    sent = _sent()
+    await alike.insert_alone(sessions, _INSERT, [_values(sessions, name) for name in ("evt_a", "evt_b")])
+    assert (_sent() - sent, begun) == (1, [])
+    with pytest.raises(sa.exc.IntegrityError) as refused:
+        await alike.insert_alone(sessions, _INSERT, [_values(sessions, name) for name in ("evt_c", "evt_0")])
+    assert faults.taken(refused.value)
+    rows = await world.house.system().on_system(_rows)
+    assert [row.provider_event_id for row in rows] == ["evt_0", "evt_a", "evt_b"]
+    assert rows[0].id == known.id
+
+
+_INSERT = sa.insert(PaymentEvent)
+
+
+def _values(sessions, name):
+    now = sessions.clock.now()
+    row = {"id": sessions.ids.next(), "created_at": now, "provider_event_id": name, "type": "charge.succeeded"}
+    row |= {"occurred_at": now, "body_hash": "0" * 64, "state": PaymentEventState.STORED, "tries": 0}
+    return row | {"next_try_at": now}

@@ -22,6 +22,7 @@ from sqlalchemy.orm import configure_mappers
 
 import actions
 from base.settings import Settings
+from db import alike
 from outside import egress, services
 from outside.egress import Egress
 from outside.store import Store
@@ -140,6 +141,8 @@ def _make_mortal(house: House, fate: _Fate) -> None:
     # Reads of the directory and of access tokens pass here too: a kill there is a kill between two steps.
     sessions: Any = house.sessions
     sessions._run = fate.around(sessions._run)
+    alone: Any = alike  # as this process knows it
+    alone.insert_alone = fate.around(alike.insert_alone)
     for kind in (Store, Payments):
         house.services[kind] = _Mortal(house.service(kind), fate)
     egress: Any = house.service(Egress)
