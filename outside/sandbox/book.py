@@ -144,6 +144,11 @@ class Book:
         tests = "".join(f" AND json_extract(body, '$.{name}') IS ?" for name in where)
         return self._bodies(f"kind = ?{tests} ORDER BY seq DESC", kind, *where.values())
 
+    def behind(self, kind: str, object_id: str, /) -> Iterator[Body]:
+        """Copies of all objects of a kind that came after this one, newest first."""
+        mine = "(SELECT seq FROM objects WHERE kind = ? AND id = ?)"
+        return self._bodies(f"kind = ? AND seq > {mine} ORDER BY seq DESC", kind, kind, object_id)
+
     def overdue(self) -> Iterator[Body]:
         """Checkout sessions that are open, and whose time is over."""
         ends = "json_extract(body, '$.status') IS 'open' AND json_extract(body, '$.expires_at') <= ?"

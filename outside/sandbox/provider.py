@@ -62,9 +62,8 @@ class Provider:
 
     def events(self, *types: str, since: Body | None = None) -> list[Body]:
         """Events in the order they came about; of these types alone, and after another, where said."""
-        found = self.all("event")
-        first = 0 if since is None else [event["id"] for event in found].index(since["id"]) + 1
-        return [event for event in found[first:] if not types or event["type"] in types]
+        found = self.book.each("event") if since is None else self.book.behind("event", since["id"])
+        return [event for event in found if not types or event["type"] in types][::-1]
 
     def differences(self) -> list[str]:
         """Where anything kept is not as the installed library describes it."""
