@@ -246,15 +246,24 @@ def _owed_to(tenants: Sequence[TenantId]) -> sa.Select[*tuple[Any, ...]]:
 async def park_erased(db: SystemSession, tenant: TenantId, /) -> None:
     """Of a tenant that is gone: credits wait for a person, who gives the money back; nothing is left to be taken."""
     mine = sa.and_(Settlement.tenant_id == tenant, Settlement.state == SettlementState.DUE)
-    credits = await db.all(sa.select(Settlement.payment_id).where(mine, Settlement.kind == SettlementKind.CREDIT))
+    some = sa.select(Settlement.purchase_id).where(mine).distinct().order_by(Settlement.purchase_id)
+    while owing := await db.all(some.limit(OWED_A_READ_MAX)):
+        # Under their purchases' locks: a refund that is processed meanwhile would write back what was earned.
+        ours = sa.and_(Purchase.tenant_id == tenant, Purchase.id.in_(even(owing)))
+        await db.all(sa.select(Purchase.id).where(ours).order_by(Purchase.id).with_for_update())
+        await _park(db, tenant, sa.and_(mine, Settlement.purchase_id.in_(even(owing))))
+
+
+async def _park(db: SystemSession, tenant: TenantId, due: sa.ColumnElement[bool]) -> None:
+    credits = await db.all(sa.select(Settlement.payment_id).where(due, Settlement.kind == SettlementKind.CREDIT))
     await db.change(
         sa.update(Settlement)
-        .where(mine, Settlement.kind == SettlementKind.CREDIT)
+        .where(due, Settlement.kind == SettlementKind.CREDIT)
         .values(state=SettlementState.PARKED, reason=ParkReason.ERASED)
     )
     await db.change(
         sa.update(Settlement)
-        .where(mine)
+        .where(due)
         .values(
             state=SettlementState.CLOSED, resolved_by="atrium", resolved_why="the tenant is erased", resolved_at=db.now
         )
@@ -262,7 +271,7 @@ async def park_erased(db: SystemSession, tenant: TenantId, /) -> None:
     if credits:
         await db.change(
             sa.update(Payment)
-            .where(Payment.tenant_id == tenant, Payment.id.in_(credits))
+            .where(Payment.tenant_id == tenant, Payment.id.in_(even(credits)))
             .values(tokens_earned=0, clawed_target=0)
         )
 
