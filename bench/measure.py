@@ -90,7 +90,11 @@ def ratio(ours: Figures, theirs: Figures, name: str) -> float | None:
 
 
 async def halves(servers: Sequence[Running], figures: Sequence[Figures], plan: Plan) -> None:
-    """The wait at half of the saturating load, put into the figures of these servers."""
+    """The wait at half of the saturating load, put into the figures of these servers.
+
+    Each is asked at that rate for a moment before: one that has lain idle while others had their turns is met with the
+    machine's memory of it gone, and that is no wait of a server that is at work.
+    """
     by_name = {server.name: server for server in servers}
     asked = {workload.name: workload for workload in workloads.ALL}
     for mine in figures:
@@ -99,6 +103,7 @@ async def halves(servers: Sequence[Running], figures: Sequence[Figures], plan: P
         if server is None or not rate:
             continue
         requests = workloads.requests(asked[mine.workload], plan.sizes)
+        await _loaded(server, Order(server.port, requests, min(WARM_SECONDS, plan.seconds), plan.connections, rate))
         outcome = await _loaded(server, Order(server.port, requests, plan.seconds, plan.connections, rate))
         mine.half_p99_ms = outcome.p99_ms
 
