@@ -1,6 +1,6 @@
 """`/webhooks/stripe`: the payment provider's events, read, verified, stored, and acknowledged when they are durable.
 
-    200 stored, or known already    400 not signed, or no event    413 too large    503 cannot be stored now
+    200 stored, or known already    400 not signed, or no event in JSON    413 too large    503 cannot be stored now
 
 What an event means is not known here (`actions/billing/`). What is another mode's or account's is stored as foreign
 and acknowledged: a provider that is refused again and again stops sending.
@@ -42,6 +42,9 @@ async def receive_event(scope: Scope, receive: Receive, send: Send) -> None:
         no = answers.No(503, UserErrorCode.PROVIDER_UNAVAILABLE.value, "No payment provider is set up here.")
         raise answers.Refused(no)
     body = await _body(scope, receive)
+    # Without a type it is taken: a proxy may have lost it, and the signature says whose words these are.
+    if not _is_json(answers.header(scope, b"content-type")):
+        raise answers.bad(400, "Events are sent as application/json.")
     await house.sessions.clock.ensure(house.sessions.databases.central.reader)
     try:
         event = stripe_signature.verify(
@@ -52,6 +55,10 @@ async def receive_event(scope: Scope, receive: Receive, send: Send) -> None:
     inbox = Inbox.of(house)
     is_new = not inbox.knows(event.name) and await inbox.take(_incoming(house, event, body))
     await answers.answer(send, 200, {"code": "STORED" if is_new else "KNOWN"})
+
+
+def _is_json(content_type: str | None) -> bool:
+    return content_type is None or content_type.partition(";")[0].strip().lower() == "application/json"
 
 
 def _secrets(house: House) -> list[str]:

@@ -195,6 +195,30 @@ async def test_another_mode_or_account_is_acknowledged_and_kept_as_foreign(shop,
     assert await till.event_states(shop.house) == {"FOREIGN": ["charge.succeeded"] * 2}
 
 
+@pytest.mark.fault(12)
+@on_every_engine
+async def test_under_a_live_key_what_is_of_test_mode_is_acknowledged_and_never_credited(engine, templates, tmp_path):
+    made = await templates.fresh(engine, tmp_path)
+    with providers.running(secret_key=f"sk_live_{'0' * 32}") as provider:
+        given = providers.environment(provider)
+        async with worlds.opened(engine, made, tmp_path, **given) as live, serving.serving(live) as client:
+            alice = await live.tenant("alice")
+            purchase_id, session = await till.bought(live, alice)
+            provider.pay(session)
+            told = provider.events()
+            assert {event["livemode"] for event in told} == {False}
+            assert {(await post(client, provider, event)).status_code for event in told} == {200}
+            await till.catch_up(live.house)
+            assert set(await till.event_states(live.house)) == {"FOREIGN"}
+            assert (await till.purchase(live, alice, purchase_id)).status.name == "PENDING"
+            assert (await till.settlements(live.house), await till.funds(live, alice)) == ([], (0, 0))
+            # The same of live mode is ours.
+            for event in told:
+                await post(client, provider, {**event, "livemode": True, "id": f"{event['id']}_live"})
+            await till.catch_up(live.house)
+            assert await till.funds(live, alice) == (100, 0)
+
+
 @on_every_engine
 async def test_a_version_that_no_database_could_keep_is_left_out(shop, provider, desk):
     for number, odd in enumerate(("2026\u0000", "2026-ä", "2" * 500, 7)):
@@ -254,11 +278,24 @@ async def first_line(port: int, rest: bytes) -> bytes:
     return line.strip()
 
 
-async def test_only_posts_are_taken_and_the_content_type_does_not_matter(shop, provider, desk):
+JSON_TYPES = ("application/json", "application/json; charset=utf-8", "Application/JSON ;charset=UTF-8", None)
+OTHER_TYPES = ("text/plain", "application/x-www-form-urlencoded", "image/png", "application/jsonp", "", "json, */*")
+
+
+@pytest.mark.fault(15)
+@on_every_engine
+async def test_only_json_that_is_posted_is_taken_whoever_signed_it(shop, provider, desk):
     assert (await desk.request("GET", PATH)).status_code == 405
-    headers, body = provider.signed(provider_event(provider))
-    answer = await desk.request("POST", PATH, content=body, headers={**headers, "content-type": "text/plain"})
-    assert answer.status_code == 200
+    for number, kind in enumerate((*OTHER_TYPES, *JSON_TYPES)):
+        headers, body = provider.signed({**provider_event(provider), "id": f"evt_{number}"})
+        del headers["content-type"]
+        if kind is not None:
+            headers["content-type"] = kind
+        answer = await desk.request("POST", PATH, content=body, headers=headers)
+        assert answer.status_code == (400 if kind in OTHER_TYPES else 200), kind
+        if kind in OTHER_TYPES:
+            assert answer.json()["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+    assert await count(shop) == len(JSON_TYPES)
 
 
 async def test_without_a_provider_the_events_are_kept_by_who_sends_them(world, served):

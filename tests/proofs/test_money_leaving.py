@@ -1,4 +1,4 @@
-"""A tenant is gone, or going, while its wallet is owed something: it is parked for a person, whatever comes meanwhile."""
+"""A tenant is gone, or going, while its wallet is owed something: that is parked for a person, whatever comes then."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ async def test_ten_megabytes_are_refused_in_constant_memory_and_what_is_no_json_
     # At most a body's worth is held and what the server reads ahead, never ten megabytes.
     assert peak - before < 6 * MEGABYTE
     for body in (b"", b"{", b"[]", json.dumps(provider_like()).encode()[:-9], b"\xff\xfe{}"):
-        headers = {"content-type": "image/png", **provider.signature(body)}
+        headers = {"content-type": "application/json", **provider.signature(body)}
         answer = await desk.request("POST", PATH, content=body, headers=headers)
         assert (answer.status_code, "Traceback" in answer.text) == (400, False)
     assert await till.event_states(shop.house) == {}
