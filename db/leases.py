@@ -78,6 +78,7 @@ class Leases:
         self._waiters: deque[asyncio.Future[_Lease]] = deque()
         self._busy: set[_Lease] = set()
         self._count = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._watching: asyncio.TimerHandle | None = None
         self._tidying: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -181,7 +182,8 @@ class Leases:
         return found
 
     def _begin(self, lease: _Lease) -> None:
-        lease.task, lease.began_at = asyncio.current_task(), time.monotonic()
+        # Without its loop, a task is found by a system call.
+        lease.task, lease.began_at = asyncio.current_task(self._loop), time.monotonic()
         self._busy.add(lease)
         if self._watching is None:
             self._watching = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch)
@@ -235,6 +237,7 @@ class Leases:
 
     async def _connect(self) -> _Lease:
         pool = self._engine.pool
+        self._loop = asyncio.get_running_loop()  # whose connections these are
         held: PoolProxiedConnection | None = None
         try:
             async with asyncio.timeout(CONNECT_SECONDS_MAX):

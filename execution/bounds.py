@@ -6,6 +6,7 @@ What is bounded is not known here.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeVar, cast
 
@@ -52,7 +53,7 @@ class _Watch:
     def add(self, seconds: float) -> _Bounded:
         """Bound this very task."""
         until = self.loop.time() + seconds
-        bounded = _Bounded(cast("asyncio.Task[Any]", asyncio.current_task()), until)
+        bounded = _Bounded(cast("asyncio.Task[Any]", asyncio.current_task(self.loop)), until)
         self.bounded.add(bounded)
         # Most last equally long, so that a timer is set once in that time; one that is not needed any more only looks.
         if until < self._due:
@@ -73,15 +74,16 @@ class _Watch:
             self.loop.call_at(left, self._look)
 
 
-_WATCHES: list[_Watch] = []
+_WATCHES: dict[int, _Watch] = {}  # by thread
 
 
 def _watch() -> _Watch:
-    """The one of this loop; a process has one loop at a time."""
-    loop = asyncio.get_running_loop()
-    if not _WATCHES or _WATCHES[0].loop is not loop:
-        _WATCHES[:] = [_Watch(loop)]
-    return _WATCHES[0]
+    """The one of this thread's loop. To ask for the running loop is a system call, each time."""
+    thread = threading.get_ident()
+    found = _WATCHES.get(thread)
+    if found is None or not found.loop.is_running():
+        found = _WATCHES[thread] = _Watch(asyncio.get_running_loop())
+    return found
 
 
 async def within(doing: Coroutine[Any, Any, T], /, *, seconds: float, on_hang_up: OnHangUp | None = None) -> T | None:
