@@ -21,7 +21,8 @@ async def stage(anyio_backend, executor, tmp_path_factory):
         yield opened
 
 
-@pytest.fixture(scope="session", params=ENGINES)
+# By a driver of its own, statements are sent together.
+@pytest.fixture(scope="session", params=[*ENGINES, pytest.param("asyncmy", marks=pytest.mark.services)])
 async def any_stage(request, anyio_backend, executor, tmp_path_factory):
     async with stages.opened(request.param, tmp_path_factory.mktemp("stage")) as opened:
         yield opened

@@ -20,7 +20,7 @@ from tests.proofs import operations, stage_of_three
 
 SEEDS = (101, 102, 103, 104)
 SEEDS_OF_SPOILT = (201, 202)
-OF_A_SEED = {"sqlite": 500, "mariadb": 100}
+OF_A_SEED = {"sqlite": 500, "mariadb": 100, "asyncmy": 100}
 LEAST_OF_A_SEED = 0.98
 CALLERS = 20
 OF_A_FIELD = 10
@@ -30,6 +30,7 @@ SPOILT = [
     pytest.param(("sqlite", 30), id="some"),
     pytest.param(("sqlite", 8), id="many"),
     pytest.param(("mariadb", 8), id="mariadb", marks=pytest.mark.services),
+    pytest.param(("asyncmy", 8), id="asyncmy", marks=pytest.mark.services),
 ]
 
 
