@@ -305,7 +305,9 @@ async def play(shop: World, provider: Provider, *, examples: int, steps: int, de
         derandomize=derandomize,
         database=None,
         deadline=None,
-        phases=[Phase.generate] if derandomize else [Phase.generate, Phase.shrink],
+        # What is found is told as it was found: to shrink it, hundreds of stories are told in a row, whose dead
+        # processes use up the numbers that ids are made with, and that would be told instead.
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
     await asyncio.to_thread(run_state_machine_as_test, on(stage), settings=drawn)
