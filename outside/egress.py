@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from types import TracebackType
@@ -18,11 +18,11 @@ from typing import Self
 
 import httpcore
 
+from outside.lookups import Lookups, NoPlace, Resolve, resolve
+
 Network = IPv4Network | IPv6Network
-Resolve = Callable[[str, int], Awaitable[Iterable[str]]]
 
 PORTS = frozenset({80, 443})
-LOOKUP_SECONDS_MAX = 5.0
 ADDRESSES_MAX = 20
 # More than all endpoints that are sent to at once may hold: silent ones do not keep others waiting.
 CONNECTIONS_MAX = 100
@@ -40,6 +40,8 @@ NEVER: tuple[Network, ...] = tuple(
 EMBEDS = ((IPv6Network("64:ff9b::/96"), 96), (IPv6Network("2002::/16"), 16))
 # Bits 64 to 95 of an ISATAP address, under any prefix; the IPv4 address that it is tunnelled to follows.
 ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})
+# httpcore asks for a connection without saying for whom.
+_ASKER: ContextVar[str | None] = ContextVar("asker", default=None)
 
 
 class EgressRefused(Exception):
@@ -48,6 +50,10 @@ class EgressRefused(Exception):
 
 class EgressFailed(Exception):
     """Nobody answered in time, or not in HTTP. Whether the request arrived is unknown."""
+
+
+class EgressBusy(EgressFailed):
+    """Names of the same asker are silent and hold its look-ups: nothing was sent, nor learned of this one."""
 
 
 @dataclass(frozen=True)
@@ -110,18 +116,12 @@ def named(address: str, port: int, *, allow: Iterable[Allowed]) -> bool:
     )
 
 
-async def resolve(host: str, port: int) -> list[str]:
-    """The system's resolver, in its order, each address once."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(item[4][0]) for item in found))
-
-
 class Checked(httpcore.AsyncNetworkBackend):
     """Connects to the very addresses that were looked up and checked, so no second look-up can lie."""
 
     def __init__(self, allow: Iterable[Allowed], resolver: Resolve) -> None:
         self._allow = tuple(allow)
-        self._resolve = resolver
+        self._lookups = Lookups(resolver)
         self._inner = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -144,12 +144,14 @@ class Checked(httpcore.AsyncNetworkBackend):
     async def checked(self, host: str, port: int, *, in_the_clear: bool = False) -> list[str]:
         """The addresses of a name, all of which may be connected to; `in_the_clear`: the operator named them all.
 
-        Raises EgressRefused, EgressFailed (it has none).
+        Raises EgressRefused, EgressFailed (it has none), EgressBusy.
         """
         try:
-            async with asyncio.timeout(LOOKUP_SECONDS_MAX):
-                addresses = list(await self._resolve(host, port))[:ADDRESSES_MAX]
-        except (OSError, UnicodeError, TimeoutError):
+            # What nobody in particular asks for keeps only its own name waiting.
+            addresses = (await self._lookups.find(host, port, of=_ASKER.get() or host))[:ADDRESSES_MAX]
+        except NoPlace:
+            raise EgressBusy(f"{host} could not be looked up yet") from None
+        except (OSError, UnicodeError):
             raise EgressFailed(f"{host} has no address") from None
         # One private answer refuses the name: who mixes them means no good.
         if not addresses or not all(permitted(address, port, allow=self._allow) for address in addresses):
@@ -193,11 +195,13 @@ class Egress:
     async def close(self) -> None:
         await self._pool.aclose()
 
-    async def check(self, url: str) -> None:
+    async def check(self, url: str, *, of: str | None = None) -> None:
         """Look whether this address might be sent to, without connecting: https, or http to where the operator allows.
 
-        What it leads to later is looked at again by each `post`. Raises EgressRefused, EgressFailed (no address).
+        `of` is whose address it is: names of one tenant do not hold up others. What it leads to later is looked at
+        again by each `post`. Raises EgressRefused, EgressFailed (no address), EgressBusy.
         """
+        _ASKER.set(of)
         target = _target(url)
         in_the_clear = target.scheme == b"http"
         port = target.port or (80 if in_the_clear else 443)
@@ -211,17 +215,20 @@ class Egress:
         body: bytes,
         timeout_seconds: float = 10.0,
         as_checked: bool = False,
+        of: str | None = None,
     ) -> Answer:
         """POST once and read the answer's head. A redirect is an answer like any other, never followed.
 
         `as_checked`: what `check` asks of an address holds still; a name that has become public is not sent to
-        in the clear. Raises EgressRefused (nothing was sent) and EgressFailed (it may have arrived).
+        in the clear. `of` is whose address it is, as for `check`. Raises EgressRefused and EgressBusy (nothing was
+        sent) and EgressFailed (it may have arrived).
         """
+        _ASKER.set(of)
         if len(body) > BODY_BYTES_MAX:
             raise EgressRefused("the body is too large")
         target = _target(url)
         if as_checked and target.scheme == b"http":
-            await self.check(url)
+            await self.check(url, of=of)
         try:
             async with (
                 asyncio.timeout(timeout_seconds),
