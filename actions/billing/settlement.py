@@ -126,9 +126,7 @@ async def _round(house: House, tenants: Sequence[TenantId], *, side_by_side: int
     posted = dict(zip(due, await asyncio.gather(*map(one, due)), strict=True))
     owed = [(tenant, each) for tenant, is_posted in posted.items() if is_posted for each in due[tenant].owed]
     # The central step is shared: up to fifty settlements of any tenants in one transaction.
-    for start in range(0, len(owed), OWED_MAX):
-        await _mark(house, owed[start : start + OWED_MAX])
-    return len(owed)
+    return sum([await _mark(house, owed[start : start + OWED_MAX]) for start in range(0, len(owed), OWED_MAX)])
 
 
 async def _read_due(house: House, tenants: Sequence[TenantId]) -> dict[TenantId, Due]:
@@ -341,20 +339,23 @@ def _note(owed: Owed) -> str:
 # ------------------------------------------------------------------------------------------- afterwards
 
 
-async def _mark(house: House, posted: Sequence[tuple[TenantId, Owed]], /) -> None:
-    """Step 3, for all of them, and for each by itself where that fails."""
-    system = house.system()
+async def _mark(house: House, posted: Sequence[tuple[TenantId, Owed]], /) -> int:
+    """Step 3, for all of them, and for each by itself where that fails; how many are marked. What fails alone is put
+    off, so that it keeps nobody else's from being settled.
+    """
+    system, tenants = house.system(), {tenant for tenant, _ in posted}
     try:
         await system.on_system(_settled, posted)
     except errors.CentralUnavailable:
         raise
-    except Exception:
-        if len(posted) == 1:
-            raise
-        for each in posted:
-            await system.on_system(_settled, [each])
-    tenants = {tenant for tenant, _ in posted}
+    except Exception as error:
+        if len(posted) > 1:
+            return sum([await _mark(house, [each]) for each in posted])
+        observe.note(observe.Event.SETTLEMENT_FAILED, failure=error, tenant=posted[0][0], error=repr(error))
+        await system.on_system(_postpone, [posted[0][1].id], repr(error))
+        return 0
     observe.note(observe.Event.SETTLED, settlements=len(posted), tenants=len(tenants))
+    return len(posted)
 
 
 async def _settled(db: SystemSession, posted: Sequence[tuple[TenantId, Owed]], /) -> None:

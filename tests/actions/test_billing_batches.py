@@ -8,11 +8,19 @@ import pytest
 import sqlalchemy as sa
 
 from actions import wallet, webhooks_out
-from actions.billing import events, inbox, settlement
+from actions.billing import events, inbox, processing, settlement
 from actions.wallet import Cause, Credit
 from base import observe
 from db import alike
-from db.tables.central.billing import PurchaseStatus
+from db.tables.central.billing import (
+    ParkReason,
+    PaymentEvent,
+    PaymentEventState,
+    PurchaseStatus,
+    Settlement,
+    SettlementKind,
+    SettlementState,
+)
 from db.tables.central.webhooks_out import WebhookStatus
 from db.tables.pool.upkeep import Outbox
 from db.tables.pool.wallet import TokenTransaction, TokenTransactionKind, TokenWallet
@@ -266,3 +274,161 @@ async def test_several_credits_are_posted_in_order_the_debt_first_and_a_known_ke
         ("REWARD", 1),
     ]
     assert await alice.on_pool(wallet.broken) is None
+
+
+# ------------------------------------------------------------------------------------------- one of them fails
+
+
+class Poison(Exception):
+    """A fault of ours that one of a batch meets whenever it is taken up."""
+
+
+async def _events(db, /):
+    return {row.provider_event_id: row for row in await db.all(sa.select(PaymentEvent))}
+
+
+@on_every_engine
+async def test_a_batch_with_an_event_that_fails_processes_the_others(shop, provider, monkeypatch):
+    alice, bob = await shop.tenant("alice"), await shop.tenant("bob")
+    _, told = await paid(shop, provider, alice, bob)
+    (charge, _) = [each for each in told if each["type"] == "charge.succeeded"]
+    ids = await till.stored(shop.house, [*told, {**charge, "id": "evt_poison"}])
+    add, batches = processing._Batch._add, []
+
+    async def poisoned(batch, case):
+        # The last of the batch: what the others changed in its transaction is undone with it.
+        batches.append(case.row.provider_event_id)
+        if case.row.provider_event_id == "evt_poison":
+            raise Poison
+        return await add(batch, case)
+
+    monkeypatch.setattr(processing._Batch, "_add", poisoned)
+    await events.handle(shop.house, ids)
+    assert batches.count("evt_poison") == 2  # with all, and by itself
+    assert [await till.funds(shop, each) for each in (alice, bob)] == [(100, 0)] * 2
+    rows = await shop.house.system().on_system(_events)
+    failed = rows.pop("evt_poison")
+    assert (failed.state.name, failed.tries, failed.error) == ("FAILED", 1, "Poison()")
+    assert {(row.state.name, row.tries) for row in rows.values()} <= {("PROCESSED", 1), ("IGNORED", 1)}
+    monkeypatch.undo()
+    await till.catch_up(shop.house)
+    assert "FAILED" not in await till.event_states(shop.house)
+    assert await till.funds(shop, alice) == (100, 0)
+
+
+@on_every_engine
+async def test_a_settlement_that_cannot_be_marked_keeps_no_other_from_being_settled(shop, provider, monkeypatch):
+    people = [await shop.tenant(name) for name in ("alice", "bob", "carol")]
+    _, told = await paid(shop, provider, *people)
+    await events.process(shop.house, await till.stored(shop.house, told))
+    poison, settled = (
+        min(await till.settlements(shop.house), key=lambda each: each.tenant_id),
+        settlement._settled,
+    )
+
+    async def poisoned(db, posted, /):
+        await settled(db, posted)
+        if poison.id in {each.id for _, each in posted}:
+            raise Poison
+
+    monkeypatch.setattr(settlement, "_settled", poisoned)
+    assert await settlement.settle(shop.house, [each.tenant_id for each in people]) == 2
+    assert await settlement.settle_everything(shop.house) == 0  # and it ends
+    rows = {each.id: each for each in await till.settlements(shop.house)}
+    left = rows.pop(poison.id)
+    assert (left.state.name, left.tries, left.error) == ("DUE", 2, "Poison()")
+    assert {each.state.name for each in rows.values()} == {"SETTLED"}
+    assert [await till.funds(shop, each) for each in people] == [(100, 0)] * 3
+    monkeypatch.undo()
+    assert await settlement.settle_everything(shop.house) == 1
+    assert {each.state.name for each in await till.settlements(shop.house)} == {"SETTLED"}
+    assert [await till.funds(shop, each) for each in people] == [(100, 0)] * 3
+
+
+@on_every_engine
+async def test_an_event_that_cannot_be_stored_keeps_no_other_from_being_acknowledged(shop, provider, monkeypatch):
+    alice = await shop.tenant("alice")
+    _, told = await paid(shop, provider, alice)
+    poison, store = told[1]["id"], events.store_new
+
+    async def poisoned(house, batch, /):
+        if poison in {each.name for each in batch}:
+            raise Poison
+        return await store(house, batch)
+
+    monkeypatch.setattr(events, "store_new", poisoned)
+    mine = inbox.Inbox.of(shop.house)
+    answers = await asyncio.gather(*(mine.take(till.incoming(each)) for each in told), return_exceptions=True)
+    assert [isinstance(each, Poison) or each for each in answers] == [True] * len(told)
+    assert [isinstance(each, Poison) for each in answers] == [each["id"] == poison for each in told]
+    stored = await shop.house.system().on_system(_events)
+    assert set(stored) == {each["id"] for each in told} - {poison}
+    monkeypatch.undo()
+    assert await mine.take(till.incoming(told[1]))
+    while shop.house.tasks:
+        await asyncio.wait(set(shop.house.tasks))
+    await till.catch_up(shop.house)
+    assert await till.funds(shop, alice) == (100, 0)
+
+
+# ------------------------------------------------------------------------------------------- fifty at most
+
+FIFTY = 50
+
+
+def sizes(monkeypatch, module, name, size) -> list[int]:
+    """How much each transaction of this function takes up, from now on."""
+    real, seen = getattr(module, name), []
+
+    async def counted(db, *given, **how):
+        seen.append(size(*given))
+        return await real(db, *given, **how)
+
+    monkeypatch.setattr(module, name, counted)
+    return seen
+
+
+@on_every_engine
+async def test_a_transaction_takes_up_fifty_events_at_most(shop, provider, monkeypatch):
+    shape = {"object": "event", "type": "customer.created", "created": 1_767_225_600, "api_version": None}
+    told = [shape | {"id": f"evt_{number}", "livemode": False, "data": {"object": {}}} for number in range(120)]
+    stores = sizes(monkeypatch, events, "store_new", len)
+    processes = sizes(monkeypatch, processing, "process", lambda ids, _: len(ids))
+    mine = inbox.Inbox.of(shop.house)
+    assert all(await asyncio.gather(*(mine.take(till.incoming(each)) for each in told)))
+    while shop.house.tasks:
+        await asyncio.wait(set(shop.house.tasks))
+    for seen in (stores, processes):
+        assert (sum(seen), max(seen)) == (120, FIFTY)
+    del processes[:]
+    await shop.house.system().on_system(_all_stored)
+    assert await events.process_due(shop.house) == 120
+    assert (sum(processes), max(processes)) == (120, FIFTY)
+
+
+async def _all_stored(db, /):
+    await db.change(sa.update(PaymentEvent).values(state=PaymentEventState.STORED, next_try_at=db.now))
+
+
+@on_every_engine
+async def test_a_transaction_takes_up_fifty_settlements_at_most(shop, provider, monkeypatch):
+    alice = await shop.tenant("alice")
+    _, told = await paid(shop, provider, alice)
+    await events.process(shop.house, await till.stored(shop.house, told))
+    (first,) = await till.settlements(shop.house)
+    await shop.house.system().on_system(_more, first, 119)
+    posts = sizes(monkeypatch, settlement, "_apply", lambda due: len(due.owed))
+    marks = sizes(monkeypatch, settlement, "_settled", len)
+    assert await settlement.settle_everything(shop.house) == 120
+    for seen in (posts, marks):
+        assert (sum(seen), max(seen)) == (120, FIFTY)
+    assert await till.funds(shop, alice) == (219, 0)
+
+
+async def _more(db, like, count, /):
+    """So many more settlements of a payment, of a token each."""
+    db.act_for(tenant=like.tenant_id)
+    same = {name: getattr(like, name) for name in ("tenant_id", "user_id", "purchase_id", "payment_id", "next_try_at")}
+    for number in range(count):
+        own = {"id": db.new_id(), "ledger_key": f"more:{number}", "tokens": 1, "kind": SettlementKind.CLAW_BACK}
+        db.add(Settlement(**same, **own, state=SettlementState.DUE, reason=ParkReason.NONE, tries=0))
