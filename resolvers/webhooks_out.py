@@ -82,7 +82,7 @@ async def update_webhook(
 
 @mutation(owner, ability=ABILITY)
 async def rotate_webhook_secret(ctx: Context, id: Annotated[GlobalId, Doc("The webhook.")]) -> WebhookSecretPayload:
-    """Give an endpoint a new secret; for 24 hours messages are signed with both."""
+    """Give an endpoint a new secret; for 24 hours messages are signed with both, and another is refused."""
     shown = await webhooks_out.rotate_secret(ctx, id.of(central.Webhook))
     return WebhookSecretPayload(webhook=row(Webhook, shown.webhook_id), secret=shown.secret)
 
@@ -97,11 +97,11 @@ async def delete_webhook(ctx: Context, id: Annotated[GlobalId, Doc("The webhook.
 async def replay_webhook_delivery(
     ctx: Context, id: Annotated[GlobalId, Doc("A delivery that has ended.")]
 ) -> WebhookDeliveryPayload:
-    """Send something again, under the same webhook-id: at once, then as often as the first time."""
+    """Send something again, under the same webhook-id: at once, pause or not, then as often as the first time."""
     return await payload(WebhookDeliveryPayload, webhooks_out.replay_delivery(ctx, id.of(tables.WebhookDelivery)))
 
 
 @mutation(owner, cost=20, ability=ABILITY)
 async def test_webhook(ctx: Context, id: Annotated[GlobalId, Doc("An ACTIVE webhook.")]) -> WebhookDeliveryPayload:
-    """Send webhook.test to an endpoint; what came of it stands in the delivery a moment later."""
+    """Send webhook.test to an endpoint, pausing or not; what came of it stands in the delivery a moment later."""
     return await payload(WebhookDeliveryPayload, webhooks_out.send_test(ctx, id.of(central.Webhook)))

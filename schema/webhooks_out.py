@@ -6,12 +6,12 @@ from dataclasses import field
 from datetime import datetime
 from typing import Annotated
 
-from actions.webhooks_out import TYPES
+from actions.webhooks_out import TYPES, due_at
 from base.ids import GlobalId
 from db.tables.central import webhooks_out as central
 from db.tables.pool import webhooks_out as tables
 from execution.access import owner
-from execution.declare import Doc, input, node, payload, to_one  # noqa: A004  (GraphQL's word)
+from execution.declare import Doc, batched, input, node, payload, to_one  # noqa: A004  (GraphQL's word)
 from schema.payloads import UserError, UserErrors
 
 WebhookUrl = Annotated[str, Doc("A public https address, e.g. https://app.example.com/hooks; at most 1000 characters.")]
@@ -42,7 +42,11 @@ class WebhookDelivery:
     body: Annotated[str, Doc("The JSON that is sent, the same in every attempt.")]
     status: tables.WebhookDeliveryStatus
     attempts: Annotated[int, Doc("How often it was sent; at most 10 times, over three days.")]
-    next_attempt_at: Annotated[datetime | None, Doc("Null once it has ended.")]
+    next_attempt_at: Annotated[
+        datetime | None,
+        batched(due_at, "id", "webhook_id", "next_attempt_at"),
+        Doc("The earliest that it is sent: not while its endpoint pauses. Null once it has ended."),
+    ]
     last_attempt_at: datetime | None
     response_status: Annotated[int | None, Doc("HTTP status of the last answer; null where nobody answered.")]
     response_body: Annotated[str | None, Doc("The first 1000 characters of the last answer.")]

@@ -11,7 +11,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from actions import wallet
-from actions.webhooks_out import telling
+from actions.webhooks_out import messages, telling
 from actions.webhooks_out.messages import TYPES
 from base import errors
 from base.ids import Id
@@ -21,7 +21,7 @@ from db.tables.central.identity import Tenant
 from db.tables.central.webhooks_out import URL_CHARACTERS_MAX, Webhook, WebhookStatus
 from db.tables.pool.webhooks_out import WebhookDelivery
 from db.zones import TenantId
-from outside.egress import Egress, EgressFailed, EgressRefused
+from outside.egress import Egress, EgressBusy, EgressFailed, EgressRefused
 from tenancy.context import Context
 
 WEBHOOKS_A_TENANT_MAX = 20
@@ -81,7 +81,10 @@ async def update_webhook(
 
 
 async def rotate_secret(ctx: Context, webhook_id: Id[Webhook], /) -> Shown:
-    """Give an endpoint a new secret; for a day what is sent is signed with both. Raises NotFound."""
+    """Give an endpoint a new secret; for a day what is sent is signed with both.
+
+    Raises NotFound, Conflict (the day of the secret before is not over: receivers were promised it).
+    """
     return await ctx.on_system(_rotate, ctx.house.vault, ctx.tenant_id, webhook_id)
 
 
@@ -148,9 +151,12 @@ async def _check(ctx: Context, url: str) -> None:
         raise errors.Invalid(f"An address has at most {URL_CHARACTERS_MAX} characters.", "input", "url")
     await ctx.house.rates.hit("webhook:check", ctx.tenant_id, most=CHECKS_AN_HOUR_MAX, window_seconds=HOUR_SECONDS)
     try:
-        await ctx.house.service(Egress).check(url)
+        await ctx.house.service(Egress).check(url, of=ctx.tenant_id)
     except EgressRefused as error:
         raise errors.Invalid(f"This address is not sent to: {error}.", "input", "url") from None
+    except EgressBusy as error:
+        why = f"Nobody answers for other names that you gave: {error}. Try again in a minute."
+        raise errors.LimitExceeded(why, "input", "url") from None
     except EgressFailed as error:
         raise errors.Invalid(f"This address cannot be found: {error}.", "input", "url") from None
 
@@ -208,6 +214,9 @@ async def _rotate(db: SystemSession, vault: Vault, tenant: TenantId, webhook_id:
         # Its key is lost: another secret is the way out, and nothing can be signed with the old one any more.
         values |= {"old_secret": None, "old_secret_until": None}
     else:
+        if row.old_secret is not None and row.old_secret_until is not None and row.old_secret_until > db.now:
+            moment = messages.moment(row.old_secret_until)
+            raise errors.Conflict(f"Its secret was changed: the one before is signed with until {moment}.", "id")
         until = db.now + timedelta(hours=OLD_SECRET_HOURS)
         values |= {"old_secret": vault.seal(old, place(row, "old_secret")), "old_secret_until": until}
     await _change(db, row, values)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from actions.webhooks_out import endpoints, faring, telling
+from actions.webhooks_out import deliveries, endpoints, faring, telling
 from actions.webhooks_out.messages import message_id
 from base import observe
 from base.ids import Id
@@ -25,7 +25,7 @@ from db.tables.central.webhooks_out import Webhook, WebhookStatus
 from db.tables.pool.webhooks_out import WebhookDelivery, WebhookDeliveryStatus
 from db.zones import TenantId, TenantState
 from outside import signing_webhooks
-from outside.egress import Egress, EgressFailed, EgressRefused
+from outside.egress import Egress, EgressBusy, EgressFailed, EgressRefused
 from tenancy.context import Context
 from tenancy.handlers import Alive, PutOff, handles
 
@@ -97,19 +97,38 @@ async def send_due(ctx: Context, lease: work.Lease, _alive: Alive) -> None:
     let go. A crash after 1 or 2 costs a minute and a half, one after 3 sends again, under the same `webhook-id`,
     one after 4 leaves 5 to the work's next try.
     """
+    await _send_due(ctx, Id(lease.ref_id), asked=False)
+
+
+@handles(telling.ASKED)
+async def send_asked(ctx: Context, lease: work.Lease, _alive: Alive) -> None:
+    """Send what a person asked for, while the endpoint pauses, too: the steps of `send_due`, and 6 central: what else
+    was asked for is looked at again. A crash before 6 leaves that to the work's next try.
+    """
+    webhook_id: Id[Webhook] = Id(lease.ref_id)
+    if not await _send_due(ctx, webhook_id, asked=True):
+        return
+    following = await ctx.on_pool(next_due, webhook_id, asked=True)
+    if following is not None:
+        await ctx.on_system(telling.wake, ctx.tenant_id, [webhook_id], at=following, kind=telling.ASKED)
+
+
+async def _send_due(ctx: Context, webhook_id: Id[Webhook], *, asked: bool) -> bool:
+    """Whether the endpoint was held, and what was due to it tried."""
     if ctx.tenant_route.state is TenantState.SUSPENDED:
         raise PutOff("the tenant is suspended", seconds=SUSPENDED_SECONDS)
-    webhook_id: Id[Webhook] = Id(lease.ref_id)
-    held = await ctx.on_system(hold, ctx.house.vault, ctx.tenant_id, webhook_id)
+    held = await ctx.on_system(hold, ctx.house.vault, ctx.tenant_id, webhook_id, asked=asked)
     if isinstance(held, Closed):
         await _close(ctx, webhook_id, held)
     if not isinstance(held, Endpoint):
-        return
+        return False
     attempts: list[Attempt] = []
     until = time.monotonic() + ROUNDS_SECONDS_MAX
     while time.monotonic() < until:
-        due = await ctx.on_pool(take, webhook_id, most=held.at_once)
-        made = await asyncio.gather(*(_send(ctx, held, each) for each in due))
+        due = await ctx.on_pool(take, webhook_id, most=held.at_once, asked=asked)
+        sent = await asyncio.gather(*(_send(ctx, held, each) for each in due))
+        # What was not sent comes back when the time is over that it is held for.
+        made = [each for each in sent if each is not None]
         if made:
             await ctx.on_pool(note, made)
             attempts += made
@@ -125,6 +144,7 @@ async def send_due(ctx: Context, lease: work.Lease, _alive: Alive) -> None:
     disabled = await ctx.on_system(faring.let_go, ctx.tenant_id, webhook_id, fares)
     if disabled is not None:
         observe.note(observe.Event.WEBHOOK_DISABLED, tenant=ctx.tenant_id, webhook=f"{webhook_id:x}", why=disabled)
+    return True
 
 
 async def _close(ctx: Context, webhook_id: Id[Webhook], closed: Closed) -> None:
@@ -136,9 +156,12 @@ async def _close(ctx: Context, webhook_id: Id[Webhook], closed: Closed) -> None:
 
 
 async def hold(
-    db: SystemSession, vault: Vault, tenant: TenantId, webhook_id: Id[Webhook], /
+    db: SystemSession, vault: Vault, tenant: TenantId, webhook_id: Id[Webhook], /, *, asked: bool
 ) -> Endpoint | Closed | None:
-    """The endpoint, held by this worker; None where it is not its time. Raises SealBroken."""
+    """The endpoint, held by this worker; None where it is not its time. Raises SealBroken.
+
+    While it pauses it is only held for what was `asked` for.
+    """
     db.act_for(tenant=tenant)
     here = sa.and_(Webhook.tenant_id == tenant, Webhook.id == webhook_id)
     row = await db.first(sa.select(Webhook).where(here))
@@ -146,24 +169,26 @@ async def hold(
         return Closed(None)
     if row.status is not WebhookStatus.ACTIVE:
         return Closed(row.disabled_reason or "The webhook was paused.")
-    if row.resume_at is not None and row.resume_at > db.now:
+    if not asked and row.resume_at is not None and row.resume_at > db.now:
         await telling.wake(db, tenant, [webhook_id], at=row.resume_at)
         return None
     free = sa.or_(Webhook.busy_until.is_(None), Webhook.busy_until < db.now)
     taken = {"busy_until": db.now + timedelta(seconds=HELD_SECONDS), "updated_at": Webhook.updated_at}
     if not await db.change(sa.update(Webhook).where(here, free).values(taken)):
-        await telling.wake(db, tenant, [webhook_id], at=db.now + timedelta(seconds=BUSY_SECONDS))
+        kind = telling.ASKED if asked else telling.WEBHOOK
+        await telling.wake(db, tenant, [webhook_id], at=db.now + timedelta(seconds=BUSY_SECONDS), kind=kind)
         return None
     both = row.old_secret_until is not None and row.old_secret_until > db.now
     secrets = endpoints.secrets_of(vault, row, old_too=both)
     return Endpoint(row.id, row.url, secrets, at_once=1 if row.failures else SIDE_BY_SIDE_MAX)
 
 
-async def take(db: PoolSession, webhook_id: Id[Webhook], /, *, most: int) -> list[Due]:
+async def take(db: PoolSession, webhook_id: Id[Webhook], /, *, most: int, asked: bool) -> list[Due]:
     """Up to `most` deliveries that are due, held by this worker: nobody else takes them until their time is over."""
     rows = await db.all(
         sa.select(WebhookDelivery)
         .where(WebhookDelivery.webhook_id == webhook_id, WebhookDelivery.next_attempt_at <= db.now)
+        .where(deliveries.asked() if asked else sa.true())
         .order_by(WebhookDelivery.next_attempt_at, WebhookDelivery.id)
         .limit(most)
     )
@@ -179,7 +204,8 @@ async def take(db: PoolSession, webhook_id: Id[Webhook], /, *, most: int) -> lis
     return held
 
 
-async def _send(ctx: Context, to: Endpoint, due: Due) -> Attempt:
+async def _send(ctx: Context, to: Endpoint, due: Due) -> Attempt | None:
+    """One attempt; None where our own look-up of the name had to wait too long, which is no failure of theirs."""
     body = due.body.encode()
     stamp = int(ctx.house.sessions.clock.now().timestamp())
     headers = signing_webhooks.sign(to.secrets, message_id=message_id(due.event_id), timestamp=stamp, body=body)
@@ -188,9 +214,11 @@ async def _send(ctx: Context, to: Endpoint, due: Due) -> Attempt:
     status, answer, error = None, None, None
     try:
         got = await ctx.house.service(Egress).post(
-            to.url, headers=headers, body=body, timeout_seconds=SEND_SECONDS_MAX, as_checked=True
+            to.url, headers=headers, body=body, timeout_seconds=SEND_SECONDS_MAX, as_checked=True, of=ctx.tenant_id
         )
         status, answer = got.status, _readable(got.body_head)
+    except EgressBusy:
+        return None
     except (EgressRefused, EgressFailed) as failure:
         error = str(failure)[:300]
     attempt = Attempt(due, status, answer, error, int((time.monotonic() - began) * 1_000))
@@ -241,11 +269,12 @@ def later(now: datetime, attempts: int) -> datetime:
     return now + timedelta(seconds=RETRY_SECONDS[attempts - 1] * (1 + random.uniform(0, JITTER_MAX)))  # noqa: S311
 
 
-async def next_due(db: PoolSession, webhook_id: Id[Webhook], /) -> datetime | None:
-    """When the endpoint's next delivery is due; None where none waits."""
+async def next_due(db: PoolSession, webhook_id: Id[Webhook], /, *, asked: bool = False) -> datetime | None:
+    """When the endpoint's next delivery is due, or the next that was asked for; None where none waits."""
     return await db.first(
         sa.select(WebhookDelivery.next_attempt_at)
         .where(WebhookDelivery.webhook_id == webhook_id, WebhookDelivery.next_attempt_at.is_not(None))
+        .where(deliveries.asked() if asked else sa.true())
         .order_by(WebhookDelivery.next_attempt_at)
     )
 

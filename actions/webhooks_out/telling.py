@@ -24,6 +24,8 @@ from db.zones import TenantId
 from tenancy.context import Context
 
 WEBHOOK = "webhook"
+# What a person asked for, a test or something again: sent whatever the endpoint's pause is.
+ASKED = "webhook_asked"
 JOB_ENDS = {AiJobStatus.SUCCEEDED.name: "ai_job.succeeded", AiJobStatus.FAILED.name: "ai_job.failed"}
 
 

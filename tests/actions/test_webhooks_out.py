@@ -14,7 +14,7 @@ from standardwebhooks import Webhook as Verifier
 from actions import wallet, webhooks_out
 from actions.wallet import Cause
 from actions.webhooks_out import endpoints, faring, notices, sending, telling
-from actions.webhooks_out.messages import Message
+from actions.webhooks_out.messages import Message, moment
 from base import errors
 from base.ids import Id
 from base.sealing import Place, SealBroken, Sealed
@@ -74,16 +74,17 @@ async def _ring(db, kind, /):
     return await db.first(sa.select(sa.func.count(Timer.id)).where(Timer.kind == kind))
 
 
-async def send(house, *, kind=telling.WEBHOOK):
-    """Do what is due now, with the real handler under a real lease."""
+async def send(house, *, kind=None):
+    """Do what is due now, what was asked for first, with the real handlers under real leases."""
     for _ in range(20):
         await house.system().on_system(_ring, kind)
-        leases = await house.system().on_system(work.claim, [kind], "test", most=20, seconds=60)
+        kinds = [telling.ASKED, telling.WEBHOOK] if kind is None else [kind]
+        leases = await house.system().on_system(work.claim, kinds, "test", most=20, seconds=60)
         if not leases:
             return
         for lease in leases:
             ctx = await house.system_of(lease.tenant_id)
-            await handlers.HANDLERS[kind].run(ctx, lease, _alive)
+            await handlers.HANDLERS[lease.kind].run(ctx, lease, _alive)
             await house.system().on_system(work.finish, lease)
     raise AssertionError("there is no end to it")
 
@@ -344,9 +345,34 @@ async def test_for_a_day_after_a_rotation_either_secret_verifies(world, ctx, rec
     assert " " not in headers["webhook-signature"]
 
 
+@on_every_engine
+async def test_a_secret_is_not_changed_again_while_the_one_before_is_promised(world, ctx, receiver, monkeypatch):
+    old = await hook(ctx, receiver)
+    new = await webhooks_out.rotate_secret(ctx, old.webhook_id)
+    before = await the_hook(ctx, old.webhook_id)
+    pass_by(world, monkeypatch, hours=endpoints.OLD_SECRET_HOURS, seconds=-1)
+    with pytest.raises(errors.Conflict, match=moment(before.old_secret_until)) as refused:
+        await webhooks_out.rotate_secret(ctx, old.webhook_id)
+    assert refused.value.field == ("id",)
+    row = await the_hook(ctx, old.webhook_id)
+    assert row.old_secret_until == before.old_secret_until
+    assert endpoints.secrets_of(world.house.vault, row, old_too=True) == [new.secret, old.secret]
+    await tell(ctx)
+    await send(world.house)
+    [(_, headers, _)] = receiver.requests
+    assert " " in headers["webhook-signature"], "its second is not over"
+    pass_by(world, monkeypatch, seconds=1)
+    third = await webhooks_out.rotate_secret(ctx, old.webhook_id)
+    row = await the_hook(ctx, old.webhook_id)
+    assert endpoints.secrets_of(world.house.vault, row, old_too=True) == [third.secret, new.secret]
+
+
 async def test_an_endpoint_whose_key_is_lost_is_given_another_secret(world, ctx, receiver):
     one, other = await hook(ctx, receiver), await hook(ctx, receiver)
     sealed_elsewhere = (await the_hook(ctx, other.webhook_id)).secret
+    await world.house.system().on_system(_reseal, ctx.tenant_id, one.webhook_id, sealed_elsewhere)
+    # Also while the one before is promised: nothing is signed with either.
+    await webhooks_out.rotate_secret(ctx, one.webhook_id)
     await world.house.system().on_system(_reseal, ctx.tenant_id, one.webhook_id, sealed_elsewhere)
     new = await webhooks_out.rotate_secret(ctx, one.webhook_id)
     row = await the_hook(ctx, one.webhook_id)

@@ -14,7 +14,7 @@ from actions.webhooks_out import endpoints, faring, sending
 from actions.webhooks_out.messages import TEST, TYPES, Message
 from db.columns import utc_now
 from db.zones import TenantId
-from outside import signing_webhooks
+from outside import lookups, signing_webhooks
 from tests.house import tree
 
 PAGE = (tree.ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8")
@@ -57,4 +57,5 @@ def test_its_numbers_are_those_of_the_code() -> None:
     assert "5 seconds, 5 and 30 minutes, 2, 5, 10, 14, 20 and 24 hours" in " ".join(PAGE.split())
     assert (sending.ATTEMPTS_MAX, sending.SEND_SECONDS_MAX, sending.JITTER_MAX) == (10, 15, 0.2)
     assert (faring.FAILING_DAYS_MAX, faring.PAUSE_SECONDS_MAX, sending.ANSWER_CHARACTERS_MAX) == (3, 900, 1_000)
+    assert lookups.AT_ONCE_EACH_MAX == 2
     assert (endpoints.WEBHOOKS_A_TENANT_MAX, endpoints.OLD_SECRET_HOURS, endpoints.RETENTION_DAYS) == (20, 24, 30)

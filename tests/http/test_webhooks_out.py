@@ -12,6 +12,7 @@ from standardwebhooks import Webhook as Verifier
 
 from actions import webhooks_out
 from actions.webhooks_out import endpoints
+from actions.webhooks_out.messages import moment
 from base import errors
 from base.ids import global_id
 from db import columns
@@ -22,6 +23,7 @@ from outside.egress import Egress
 from resolvers import roots
 from tests import serving
 from tests.actions import studio
+from tests.actions import test_webhooks_asked as asking_for
 from tests.actions import test_webhooks_out as acting
 from tests.outside.receiver import receiving
 from tests.outside.test_egress import LOOPBACK_SPELLINGS, NEVER_PUBLIC, Names
@@ -212,6 +214,24 @@ async def test_only_the_owner_sees_or_touches_any_of_it_and_needs_the_ability(wo
         made = await served.graphql(CREATE, create, host=alice.host, token=hooks)
         assert made.data["createWebhook"]["userErrors"] == []
         assert (await ask(node, id=hook))["node"] == {"id": hook, "url": receiver.url}
+
+
+async def test_the_log_says_when_what_waits_is_sent_at_the_earliest(world, served):
+    world.house.services[Egress] = egress.client(egress.parse_allow("127.0.0.0/8:*"))
+    alice = await world.tenant("alice")
+    ask, ctx = asking(served, alice), await world.of(alice)
+    async with receiving(status=204, body=b"") as receiver:
+        shown = await webhooks_out.create_webhook(ctx, receiver.url, ["wallet.credited"])
+        await acting.tell(ctx)
+        await acting.send(world.house)
+        resume_at = await ctx.on_system(asking_for._fails, ctx.tenant_id, shown.webhook_id)
+        await acting.tell(ctx, start=1)
+        hook = global_id("Webhook", shown.webhook_id)
+        made = "mutation($id: ID!) { testWebhook(id: $id) { webhookDelivery { nextAttemptAt } } }"
+        tested = (await ask(made, id=hook))["testWebhook"]["webhookDelivery"]["nextAttemptAt"]
+        assert tested == moment((await acting.deliveries(ctx))[-1].next_attempt_at), "at once"
+        nodes = (await ask(LOG, of=hook))["webhookDeliveries"]["nodes"]
+        assert [node["nextAttemptAt"] for node in nodes] == [tested, moment(resume_at), None]
 
 
 def test_no_field_shows_a_sealed_column():

@@ -28,7 +28,7 @@ class Webhook(WithId, WithChanges, CentralBase, scope=TENANT, tenant="tenant_id"
     """An endpoint of a tenant's developers and the types of events it is told of.
 
     `failures` counts attempts in a row that failed, the first of them at `failing_since`; nothing is sent
-    before `resume_at`. One worker at a time sends to it, until `busy_until` at most. Until
+    before `resume_at` but what a person asks for. One worker at a time sends to it, until `busy_until` at most. Until
     `old_secret_until` what is sent is signed with both secrets.
     """
 
