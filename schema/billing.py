@@ -40,7 +40,7 @@ class Purchase:
     amount_cents: Cents
     currency: Currency
     tokens: Annotated[int, Doc("Tokens it brings.")]
-    tokens_credited: Annotated[bool, Doc("Whether they are in the wallet.")]
+    tokens_credited: Annotated[bool, Doc("Whether they were put into the wallet; a refund leaves it so.")]
     payments: Annotated[list[Payment], children("purchase_id"), Doc("Oldest first, at most 50.")]
     created_at: datetime
 

@@ -16,6 +16,7 @@ from base import errors
 from base.ids import Id
 from db.session import SystemSession
 from db.tables.central.billing import (
+    Payment,
     PaymentEvent,
     PaymentEventState,
     PaymentRef,
@@ -158,10 +159,14 @@ async def _resolve(
 ) -> tuple[TenantId, Placed | None]:
     placed = None
     if how is Resolution.REFUND:
-        payment_id = await db.first(sa.select(Settlement.payment_id).where(Settlement.id == settlement_id))
-        parked = await db.first(sa.select(Settlement.state).where(Settlement.id == settlement_id))
-        if payment_id is not None and parked is SettlementState.PARKED:
-            name = await db.first(sa.select(PaymentRef.provider_ref).where(PaymentRef.payment_id == payment_id))
+        parked = await db.first(sa.select(Settlement).where(Settlement.id == settlement_id))
+        if parked is not None and parked.state is SettlementState.PARKED:
+            of = sa.and_(Payment.tenant_id == parked.tenant_id, Payment.id == parked.payment_id)
+            paid = await db.first(sa.select(Payment).where(of))
+            if paid is not None and paid.refunded_cents >= paid.amount_cents:
+                told = "All of this payment's money has gone back already: say so by --close."
+                raise errors.Conflict(told, "settlement")
+            name = await db.first(sa.select(PaymentRef.provider_ref).where(PaymentRef.payment_id == parked.payment_id))
             placed = await refunds.place(db, name or "", cents=None, who=by.who, why=by.why)
     tenant = await resolving.resolve(db, settlement_id, how, who=by.who, why=by.why)
     await _note(db, f"resolve:{how.name.lower()}", f"{settlement_id:x}", by=by, outcome=f"tenant {tenant}")

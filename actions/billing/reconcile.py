@@ -13,14 +13,16 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import sqlalchemy as sa
 
-from actions.billing import events, expiry, holding, marks, orders, settlement
+from actions.billing import events, expiry, holding, marks, orders, sessions, settlement
 from actions.billing.events import Incoming
+from actions.billing.readings import Unreadable
 from base import observe
 from base.ids import Id
 from db.alike import even
 from db.session import SystemSession
-from db.tables.central.billing import PlanSubscription, Purchase, PurchaseStatus, SubscriptionStatus
+from db.tables.central.billing import PlanSubscription, Purchase, PurchaseStatus, Settlement, SubscriptionStatus
 from db.tables.central.identity import Tenant
+from db.tables.central.work import Job, JobState, Timer
 from db.zones import TenantId, TenantState
 from outside.stripe_api import Missing, Object, Payments, ProviderError
 from tenancy.context import Context, House
@@ -66,8 +68,8 @@ class _Listed:
 
 @every(EVERY_SECONDS, "payments_reconcile")
 async def reconcile_lately(house: House) -> None:
-    """The worker's round: events that never came, of the last days and then since the round before, and plans whose
-    period has ended without one. Pages that are over have timers of their own.
+    """The worker's round: events that never came, of the last days and then since the round before; plans whose period
+    has ended without one, and pages that are over and whose timer came to nothing.
     """
     if not house.service(Payments).is_set_up:
         return
@@ -80,6 +82,7 @@ async def reconcile_lately(house: House) -> None:
         await fetch_events(house, since, Repaired())
         listed.until = now
         await follow_late(house, Repaired())
+        await look_at_forgotten(house, Repaired())
     except ProviderError as error:
         observe.note(observe.Event.PROVIDER_FAILED, error=str(error))
 
@@ -113,6 +116,23 @@ async def follow_late(house: House, done: Repaired, /) -> None:
     while tenants := await system.on_system(_tenants, after):
         for tenant in await system.on_system(_late, tenants):
             await _follow(system, tenant, done)
+        after = tenants[-1]
+
+
+async def look_at_forgotten(house: House, done: Repaired, /) -> None:
+    """Ask what became of purchases that wait though no page of theirs can be open, and that nobody is about to ask
+    for. Raises ProviderError.
+    """
+    system, after = house.system(), TenantId("")
+    while tenants := await system.on_system(_tenants, after):
+        for tenant, purchase_id in await system.on_system(_forgotten, tenants):
+            done.purchases += 1
+            try:
+                done.undecided += int(not await expiry.look(system, tenant, purchase_id))
+            except Unreadable as error:
+                # What ended its timer, perhaps: the others are asked for all the same.
+                done.undecided += 1
+                observe.note(observe.Event.PROVIDER_FAILED, error=str(error), purchase=f"{purchase_id:x}")
         after = tenants[-1]
 
 
@@ -206,6 +226,24 @@ async def _late(db: SystemSession, tenants: Sequence[TenantId], /) -> Sequence[T
         plan.tenant_id.in_(even(tenants)), plan.current_period_end < db.now - timedelta(seconds=LATE_SECONDS)
     )
     return await db.all(sa.select(plan.tenant_id).where(ended, plan.status != SubscriptionStatus.CANCELED))
+
+
+async def _forgotten(db: SystemSession, tenants: Sequence[TenantId], /) -> Sequence[tuple[TenantId, Id[Purchase]]]:
+    """The oldest purchases of these tenants that wait for longer than a page is open, without timer or work to come."""
+    over = db.now - timedelta(seconds=sessions.OVER_SECONDS + LATE_SECONDS)
+    waits = sa.and_(
+        Purchase.tenant_id.in_(even(tenants)),
+        Purchase.status == PurchaseStatus.PENDING,
+        Purchase.abandoned_at.is_(None),
+        Purchase.created_at < over,
+    )
+    timer = sa.exists().where(Timer.kind == sessions.END_KIND, Timer.ref_id == Purchase.id)
+    work = sa.exists().where(Job.kind == sessions.END_KIND, Job.ref_id == Purchase.id, Job.state != JobState.DONE)
+    # One with a settlement was paid for, and waits for a person.
+    parked = sa.exists().where(Settlement.purchase_id == Purchase.id, Settlement.tenant_id == Purchase.tenant_id)
+    found = sa.select(Purchase.tenant_id, Purchase.id).where(waits, ~timer, ~work, ~parked)
+    rows = await db.tuples(found.order_by(Purchase.id).limit(PURCHASES_A_TENANT_MAX))
+    return [(tenant, purchase_id) for tenant, purchase_id in rows]
 
 
 async def _pending(db: SystemSession, tenant: TenantId, /) -> Sequence[Id[Purchase]]:

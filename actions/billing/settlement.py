@@ -20,7 +20,7 @@ from actions import wallet
 from actions.billing.told import PurchasePaid, PurchaseRefunded
 from actions.wallet import Cause, Credit, WalletCredited
 from base import errors, observe
-from base.ids import Id
+from base.ids import Id, global_id
 from db import outbox
 from db.alike import even
 from db.outbox import Event
@@ -330,10 +330,12 @@ def _cause(owed: Owed) -> Cause:
 
 
 def _note(owed: Owed) -> str:
+    # Whoever reads it knows the purchase by the id that the API gives.
+    purchase = f"purchase {global_id('Purchase', owed.purchase_id)}"
     if owed.kind is SettlementKind.CREDIT:
-        return f"purchase {owed.purchase_id:x}"
+        return purchase
     what = "returned after a refund or dispute of" if owed.tokens > 0 else "taken back after a refund or dispute of"
-    return f"{what} purchase {owed.purchase_id:x}"
+    return f"{what} {purchase}"
 
 
 # ------------------------------------------------------------------------------------------- afterwards

@@ -20,7 +20,7 @@ from db.tables.central.work import Timer
 from outside.stripe_api import Payments
 from tests import patience
 from tests.actions import shop as goods
-from tests.actions import till
+from tests.actions import studio, till
 from tests.world import on_every_engine
 
 pytestmark = pytest.mark.anyio
@@ -75,6 +75,21 @@ async def test_price_and_tokens_stand_in_the_purchase_before_the_provider_is_ask
             await goods.buy(shop, alice, small, code=code)
         assert refused.value.field == ("input", "discountCode")
     assert len(await goods.purchases(shop, alice)) == 2
+
+
+@on_every_engine
+async def test_what_the_provider_could_add_or_take_off_is_switched_off(shop, provider):
+    alice, small, pro = await shop.tenant("alice"), await goods.package(shop), await goods.tier(shop)
+    await goods.buy(shop, alice, small)
+    await billing.start_plan(await shop.of(alice), pro, idempotency_key=None, **goods.BACK)
+    asked = [each.provider_params or {} for each in await goods.purchases(shop, alice)]
+    assert [each["mode"] for each in asked] == ["payment", "subscription"]
+    off = {"adaptive_pricing": {"enabled": False}, "automatic_tax": {"enabled": False}, "allow_promotion_codes": False}
+    # Said, and not left to the account's own settings.
+    assert [{name: each.get(name) for name in off} for each in asked] == [off, off]
+    for page in provider.all("checkout.session"):
+        switches = page["adaptive_pricing"]["enabled"], page["automatic_tax"]["enabled"], page["allow_promotion_codes"]
+        assert switches == (False, False, False)
 
 
 @on_every_engine
@@ -333,6 +348,31 @@ async def test_a_suspended_tenant_buys_nothing_and_its_open_pages_are_closed(sho
     assert provider.get("checkout.session", provider.all("checkout.session")[0]["id"])["status"] == "expired"
     (purchase,) = await goods.purchases(shop, alice)
     assert (purchase.id, purchase.status) == (done.purchase_id, PurchaseStatus.CANCELED)
+
+
+@pytest.mark.fault(42)
+@on_every_engine
+async def test_a_tenant_that_is_suspended_while_its_page_is_made_gets_none_and_the_page_is_closed(
+    shop, provider, monkeypatch
+):
+    alice, small = await shop.tenant("alice"), await goods.package(shop)
+    payments, system = shop.house.service(Payments), shop.house.system()
+    make = payments.create
+
+    async def suspended_meanwhile(kind, params, /, *, key):
+        made = await make(kind, params, key=key)
+        await suspension.suspend(system, alice.tenant_id)
+        # The pages that are known of are closed at once: of this one nobody has heard.
+        await studio.work_off(shop.house, sessions.ALL_END_KIND)
+        return made
+
+    monkeypatch.setattr(payments, "create", suspended_meanwhile)
+    assert (await goods.buy(shop, alice, small, key="k")).url is None
+    (page,) = provider.all("checkout.session")
+    assert page["status"] == "open"
+    await studio.work_off(shop.house, sessions.ALL_END_KIND)
+    assert provider.get("checkout.session", page["id"])["status"] == "expired"
+    assert [each.status for each in await goods.purchases(shop, alice)] == [PurchaseStatus.CANCELED]
 
 
 @on_every_engine

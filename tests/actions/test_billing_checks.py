@@ -104,6 +104,35 @@ async def test_an_event_that_is_left_lying_is_told(shop, credited):
         )
 
 
+async def told_of_events(shop) -> list[tuple[str, bool]]:
+    """What doctor says of the provider's events, and whether it calls it wrong."""
+    return [(each.what, each.wrong) for each in await checks.events_are_processed(shop.house)]
+
+
+@pytest.mark.fault(38)
+@on_every_engine
+async def test_how_old_the_newest_event_is_and_what_still_misses_something_is_told(shop, provider):
+    assert await told_of_events(shop) == []  # none has ever come
+    alice = await shop.tenant("alice")
+    _, session = await till.bought(shop, alice)
+    provider.pay(session)
+    await till.tell(shop.house, provider.events())
+    assert await told_of_events(shop) == [("the newest event of the provider came 0.0 hours ago", False)]
+    # The newest counts, whichever is the oldest.
+    await change(shop, PaymentEvent, PaymentEvent.id > 0, created_at=await moment(shop, ago=timedelta(days=4)))
+    newest = PaymentEvent.type == "checkout.session.completed"
+    await change(shop, PaymentEvent, newest, created_at=await moment(shop, ago=timedelta(hours=30)))
+    age = ("the newest event of the provider came 30.0 hours ago", False)
+    assert await told_of_events(shop) == [age]
+    waiting = PaymentEvent.type.in_(("charge.succeeded", "payment_intent.succeeded"))
+    assert await change(shop, PaymentEvent, waiting, state=PaymentEventState.WAITING) == 2
+    missed = ("2 events of the provider miss something that has not come", False)
+    assert await told_of_events(shop) == [missed, age]
+    # What has come a moment ago may wait.
+    await change(shop, PaymentEvent, waiting, created_at=await moment(shop, ago=timedelta(seconds=1)))
+    assert await told_of_events(shop) == [("the newest event of the provider came 0.0 hours ago", False)]
+
+
 @pytest.fixture
 async def owed(shop, provider):
     """Two purchases that are paid for and not yet posted, the first of them five hours ago, tried again later."""

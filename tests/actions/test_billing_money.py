@@ -12,7 +12,9 @@ import sqlalchemy as sa
 
 from actions import billing, wallet, webhooks_out
 from actions.billing import events, resolving, settlement
+from base.ids import global_id
 from db.tables.central.billing import PaymentStatus, PurchaseStatus, Resolution
+from db.tables.pool.wallet import TokenTransaction
 from db.tables.pool.webhooks_out import WebhookDelivery
 from outside import egress
 from outside.egress import Egress
@@ -42,6 +44,27 @@ async def test_a_paid_purchase_is_credited_once_whatever_comes_again(shop, provi
     assert await till.funds(shop, alice) == (100, 0)
     assert await till.keys(shop, alice) == [f"purchase-credit:{purchase_id:x}"]
     assert set(await till.event_states(shop.house)) <= {"PROCESSED", "IGNORED"}
+
+
+async def _notes(db):
+    return list(await db.all(sa.select(TokenTransaction.note).order_by(TokenTransaction.sequence)))
+
+
+async def test_the_ledger_names_the_purchase_as_the_api_does(shop, provider):
+    alice = await shop.tenant("alice")
+    purchase_id, session = await till.bought(shop, alice)
+    provider.pay(session)
+    refund = provider.refund(provider.intent_of(session)["id"], 400)
+    provider.fail_refund(refund["id"])
+    for event in provider.events():
+        await till.tell(shop.house, [event])
+    named = f"purchase {global_id('Purchase', purchase_id)}"
+    _, *notes = await (await shop.system(alice.tenant_id)).on_pool(_notes)
+    assert notes == [
+        named,
+        f"taken back after a refund or dispute of {named}",
+        f"returned after a refund or dispute of {named}",
+    ]
 
 
 @on_every_engine

@@ -8,11 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from actions import billing
-from actions.billing import desk, events, reconcile
+from actions.billing import desk, events, reconcile, sessions
 from actions.billing.desk import Person
 from actions.billing.reconcile import Repaired
 from base import errors
-from db.tables.central.billing import PaymentEvent, PlanSubscription, SubscriptionStatus
+from db.tables.central.billing import PaymentEvent, PlanSubscription, Purchase, SubscriptionStatus
+from db.tables.central.work import Timer
 from outside import stripe_api
 from outside.stripe_api import Payments
 from tests.actions import shop as goods
@@ -153,6 +154,47 @@ async def _end_period(db, tenant, /):
     await db.change(
         sa.update(PlanSubscription).where(PlanSubscription.tenant_id == tenant).values(current_period_end=late)
     )
+
+
+@pytest.mark.fault(38, 40)
+@on_every_engine
+async def test_the_worker_asks_what_became_of_a_purchase_whose_timer_came_to_nothing(shop, provider, monkeypatch):
+    people = {name: await shop.tenant(name) for name in ("alice", "bob", "carol", "dave")}
+    bought = {name: await till.bought(shop, person, slug=name) for name, person in people.items()}
+    provider.pay(bought["alice"][1])
+    provider.expire(bought["bob"][1])
+    provider.pay(bought["carol"][1], delayed=True)
+    system = shop.house.system()
+
+    async def lists_nothing(_house, _since, _done, /):
+        """No list holds any of it any more."""
+
+    monkeypatch.setattr(reconcile, "fetch_events", lists_nothing)
+    await system.on_system(_over, [people[name].tenant_id for name in ("alice", "bob", "carol")])
+    await reconcile.reconcile_lately(shop.house)
+    statuses = [(await goods.purchases(shop, each))[0].status.name for each in people.values()]
+    assert statuses == ["PENDING"] * 4  # each has its timer, and is left to it
+    await system.on_system(_no_timers)
+    done = Repaired()
+    await reconcile.look_at_forgotten(shop.house, done)
+    assert (done.purchases, done.undecided) == (3, 1)
+    statuses = [(await goods.purchases(shop, each))[0].status.name for each in people.values()]
+    assert statuses == ["PAID", "CANCELED", "PENDING", "PENDING"]
+    assert await till.funds(shop, people["alice"]) == (100, 0)
+    # The hourly round does it, too.
+    provider.settle(bought["carol"][1])
+    await reconcile.reconcile_lately(shop.house)
+    assert await till.funds(shop, people["carol"]) == (100, 0)
+
+
+async def _over(db, tenants, /):
+    """The pages of these tenants were made so long ago that none can be open."""
+    past = db.now - timedelta(seconds=sessions.OVER_SECONDS + reconcile.LATE_SECONDS + 60)
+    await db.change(sa.update(Purchase).where(Purchase.tenant_id.in_(tenants)).values(created_at=past))
+
+
+async def _no_timers(db, /):
+    await db.change(sa.delete(Timer))
 
 
 async def test_the_worker_lists_days_once_and_then_what_came_since_its_last_whole_round(shop, provider, monkeypatch):

@@ -106,6 +106,24 @@ async def test_while_its_refund_has_no_answer_nothing_else_is_decided(shop, prov
     assert await till.funds(shop, alice) == (0, 0)
 
 
+@on_every_engine
+async def test_what_went_back_by_hand_is_not_given_back_again_and_whoever_tries_is_told_to_close_it(
+    shop, provider, parked
+):
+    alice, intent, number = parked
+    provider.refund(intent)
+    await till.tell(shop.house, provider.events())
+    assert (await stands(shop))[0] is SettlementState.PARKED
+    with pytest.raises(errors.Conflict, match="--close"):
+        await decide(shop, number, Resolution.REFUND)
+    assert await stands(shop) == (SettlementState.PARKED, None)
+    assert await goods.orders(shop, alice) == []
+    await decide(shop, number, Resolution.CLOSE)
+    assert await stands(shop) == (SettlementState.CLOSED, Resolution.CLOSE)
+    assert await checks.money_is_settled(shop.house) == []
+    assert await till.funds(shop, alice) == (0, 0)
+
+
 async def test_a_refund_that_is_refused_late_is_told_until_it_is_asked_again(shop, provider, monkeypatch):
     alice = await shop.tenant("alice")
     _, session = await till.bought(shop, alice)

@@ -116,7 +116,8 @@ async def test_a_refund_that_comes_while_a_leaving_tenants_credit_is_parked_take
     alice, session = owed
     before = provider.events()[-1]
     provider.refund(provider.intent_of(session)["id"], 400)
-    conclude, parking = books.conclude_all, []
+    conclude = books.conclude_all
+    parking: list[asyncio.Task[None]] = []
 
     async def met(db, of, /):
         """The refund's transaction has read what was earned; now the credit is parked."""

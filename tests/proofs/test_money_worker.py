@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+import actions
 import worker
 from actions.billing import desk, events, orders, processing, sessions, settlement
 from actions.billing.desk import Person
@@ -34,7 +35,7 @@ BY = Person("sam@desk", "the buyer asked for it")
 @pytest.fixture
 async def working(shop, monkeypatch):
     """The worker over a shop, but for its hourly look through the provider's lists, which finds all of this as well."""
-    handlers.load(worker.actions)
+    handlers.load(actions)
     monkeypatch.delitem(handlers.LOOPS, "payments_reconcile")
 
     @contextlib.asynccontextmanager
