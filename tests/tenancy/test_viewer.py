@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 import worker
+from base import errors
 from base.bus import Notice
 from db.tables.central.identity import AccessToken
 from execution import live
@@ -63,6 +64,53 @@ async def test_many_who_ask_for_one_token_at_once_wait_for_one_answer(world, rea
     found = await asyncio.gather(*asking)
     assert {each.user_id for each in found} == {alice.user_id}
     assert asked.empty()
+
+
+async def test_tokens_that_are_asked_for_at_once_are_read_by_one_transaction(world, monkeypatch):
+    people = [await world.tenant(f"person{number}") for number in range(7)]
+    viewers, real, taken = world.house.viewers, viewer._read, []
+
+    async def counting(db, users):
+        taken.append(len(users))
+        return await real(db, users)
+
+    monkeypatch.setattr(viewer, "_read", counting)
+    found = await asyncio.gather(*(viewers.of_token(each.token) for each in people), viewers.of_token("1|made-up"))
+    assert [each and each.user_id for each in found] == [*(each.user_id for each in people), None]
+    assert taken == [8]
+
+
+async def test_a_look_up_that_fails_is_told_to_all_who_wait_and_the_next_one_is_made(world, reads, monkeypatch):
+    alice, bob = await world.tenant("alice"), await world.tenant("bob")
+    viewers, gated = world.house.viewers, viewer._read
+    gate, asked = reads
+
+    async def failing(db, users):
+        await gated(db, users)
+        raise errors.CentralUnavailable("Central does not answer.")
+
+    monkeypatch.setattr(viewer, "_read", failing)
+    first = asyncio.create_task(viewers.of_token(alice.token))
+    await asked.get()
+    world.house.bus.hear(Notice(viewer.TOPIC, str(alice.token_id)))
+    # One waits for what is read, one asks anew, and one is another; who hangs up takes nobody along.
+    waiting = [asyncio.create_task(viewers.of_token(each.token)) for each in (alice, bob)]
+    gone = asyncio.create_task(viewers.of_token(bob.token))
+    await asyncio.sleep(0)
+    gone.cancel()
+    world.house.bus.hear(Notice(viewer.TOPIC, str(bob.token_id)))
+    late = asyncio.create_task(viewers.of_token(bob.token))
+    await asyncio.sleep(0)
+    monkeypatch.setattr(viewer, "_read", gated)
+    gate.set()
+    with pytest.raises(errors.CentralUnavailable):
+        await first
+    assert [each.user_id for each in await asyncio.gather(*waiting, late)] == [
+        alice.user_id,
+        bob.user_id,
+        bob.user_id,
+    ]
+    assert viewers._asked == viewers._unread == {}
 
 
 async def test_a_token_in_use_is_read_anew_before_it_is_old_and_no_request_waits(world, reads, monkeypatch):
