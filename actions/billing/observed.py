@@ -8,7 +8,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from actions.billing import book, holding, invoices, readings, recording
-from actions.billing.book import Paid
+from actions.billing.book import Book, Paid
+from actions.billing.facts import Facts
 from base.ids import Id
 from db.session import SystemSession
 from db.tables.central.billing import PlanSubscription, Purchase
@@ -28,8 +29,7 @@ async def record(
     facts = readings.read(f"{kind}.fetched", db.now, found, event_id=f"fetched:{found['id']}")
     if purchase_id not in books or facts is None:
         return False
-    recording.add(db, books[purchase_id], facts, at=db.now)
-    return await book.conclude(db, books[purchase_id])
+    return await _added(db, books[purchase_id], facts)
 
 
 async def follow_plan(
@@ -62,8 +62,15 @@ async def follow_plan(
         mine = (await book.locked(db, [(tenant, purchase_id)]))[purchase_id]
         if facts.invoice is not None and facts.invoice.reason == invoices.FIRST:
             mine.tokens = await invoices.first_tokens(db, mine.purchase, facts)
-        recording.add(db, mine, facts, at=db.now)
-        is_due |= await book.conclude(db, mine)
+        is_due |= await _added(db, mine, facts)
+    return is_due
+
+
+async def _added(db: SystemSession, mine: Book, facts: Facts) -> bool:
+    """Add them, and conclude; events that waited for what is known now are processed by the worker's next round."""
+    recording.add(db, mine, facts, at=db.now)
+    is_due = await book.conclude(db, mine)
+    await recording.wake(db, mine.new_refs)
     return is_due
 
 

@@ -130,7 +130,8 @@ class _Batch:
         pages = [page for book in self._books.values() for page in book.sessions.values()]
         await alike.write(self._db, [*rows, *pages])
         self._outcome.owed = await books.conclude_all(self._db, list(self._books.values()))
-        await self._wake([ref for book in self._books.values() for ref in book.new_refs])
+        news = [ref for book in self._books.values() for ref in book.new_refs]
+        self._outcome.woken = await recording.wake(self._db, news)
         return self._outcome
 
     # ---------------------------------------------------------------- one event
@@ -270,16 +271,6 @@ class _Batch:
             recording.add(self._db, book, more, at=row.occurred_at)
         self._end(row, PaymentEventState.PROCESSED)
         return True
-
-    async def _wake(self, news: Sequence[str]) -> None:
-        """Events that waited for what is known now are due at once."""
-        if news:
-            await self._db.flush()
-            self._outcome.woken = await self._db.change(
-                sa.update(PaymentEvent)
-                .where(PaymentEvent.waits_for.in_(alike.even(news)), PaymentEvent.state == PaymentEventState.WAITING)
-                .values(next_try_at=self._db.now)
-            )
 
     # ---------------------------------------------------------------- how an event ends
 

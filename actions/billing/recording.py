@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+
+import sqlalchemy as sa
 
 from actions.billing import states
 from actions.billing.book import Book, Paid
 from actions.billing.facts import Attempted, Disputed, Facts, Money, Paged, Refunded
+from db.alike import even
 from db.session import SystemSession
 from db.tables.central.billing import (
     CheckoutSession,
     Dispute,
     PaymentAttempt,
+    PaymentEvent,
+    PaymentEventState,
     PaymentRef,
     PurchaseKind,
     Refund,
@@ -52,6 +57,15 @@ def lacks_refunds(book: Book, facts: Facts, /) -> bool:
     # The provider's sum leaves out what failed, which went back to nobody.
     counted = (each for each in book.refunds.values() if each.payment_id == paid.id and each.status in states.COUNTED)
     return facts.refunded_cents > sum(each.amount_cents for each in counted)
+
+
+async def wake(db: SystemSession, news: Sequence[str], /) -> int:
+    """Events that waited for one of these names, which are known now, are due at once; how many."""
+    if not news:
+        return 0
+    await db.flush()
+    waiting = (PaymentEvent.waits_for.in_(even(news)), PaymentEvent.state == PaymentEventState.WAITING)
+    return await db.change(sa.update(PaymentEvent).where(*waiting).values(next_try_at=db.now))
 
 
 def _session(db: SystemSession, book: Book, seen: Paged, /) -> None:

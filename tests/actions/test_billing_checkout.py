@@ -138,6 +138,7 @@ async def test_one_key_is_one_purchase_and_one_page_however_often_and_at_once(sh
     assert len(provider.all("checkout.session")) == len(await goods.purchases(shop, alice)) == 1
 
 
+@on_every_engine
 async def test_a_key_is_for_one_input_and_one_user(shop):
     alice, small = await shop.tenant("alice"), await goods.package(shop)
     large, pro = await goods.package(shop, "large"), await goods.tier(shop)
@@ -226,6 +227,7 @@ async def test_a_call_that_is_not_answered_is_made_again_with_its_key(shop, prov
     assert goods.session_at(provider, done.url)
 
 
+@on_every_engine
 async def test_an_answer_that_was_lost_is_given_again(shop, provider):
     alice, small = await shop.tenant("alice"), await goods.package(shop)
     provider.next_fault[:] = ["cut_after"]
@@ -297,6 +299,7 @@ async def test_a_page_whose_end_nobody_told_of_ends_its_purchase(shop, provider)
     assert await goods.buy(shop, alice, small, key="k") == billing.Checkout(done.purchase_id, None)
 
 
+@on_every_engine
 async def test_a_payment_that_no_event_told_of_is_found_by_asking(shop, provider):
     alice, small = await shop.tenant("alice"), await goods.package(shop)
     done = await goods.buy(shop, alice, small)
@@ -306,6 +309,7 @@ async def test_a_payment_that_no_event_told_of_is_found_by_asking(shop, provider
     assert (purchase.status, due.tokens) == (PurchaseStatus.PAID, 100)
 
 
+@on_every_engine
 async def test_a_purchase_without_a_page_is_given_up_only_when_none_can_be_made(shop, provider):
     alice, small = await shop.tenant("alice"), await goods.package(shop)
     provider.next_fault[:] = ["cut_before"] * 3
@@ -320,6 +324,7 @@ async def test_a_purchase_without_a_page_is_given_up_only_when_none_can_be_made(
     assert purchase.status is PurchaseStatus.CANCELED
 
 
+@on_every_engine
 async def test_a_page_that_was_made_and_never_heard_of_is_found_by_its_name(shop, provider, monkeypatch):
     alice, small = await shop.tenant("alice"), await goods.package(shop)
     monkeypatch.setattr(sessions, "ANSWER_SECONDS_MAX", 0.5)

@@ -87,6 +87,7 @@ async def test_of_refunds_asked_for_at_once_one_goes_out(shop, provider):
     assert await spendable(shop, alice) == before
 
 
+@on_every_engine
 async def test_a_payment_is_given_back_in_parts_and_never_more_than_it(shop, provider):
     alice, small = await shop.tenant("alice"), await goods.package(shop, cents=1_000, tokens=100)
     before = await spendable(shop, alice)
@@ -109,6 +110,7 @@ async def test_a_payment_is_given_back_in_parts_and_never_more_than_it(shop, pro
 
 
 @pytest.mark.parametrize("fault", [500, "500_after"])
+@on_every_engine
 async def test_a_refund_that_the_provider_failed_over_is_made_once(shop, provider, fault):
     alice, small = await shop.tenant("alice"), await goods.package(shop)
     intent = await bought(shop, provider, alice, small)
@@ -121,6 +123,7 @@ async def test_a_refund_that_the_provider_failed_over_is_made_once(shop, provide
     assert (order.state, order.attempt, purchase.status) == (OrderState.DONE, 2, PurchaseStatus.REFUNDED)
 
 
+@on_every_engine
 async def test_a_renewal_is_given_back_by_its_invoice(shop, provider):
     alice, pro = await shop.tenant("alice"), await goods.tier(shop, tokens=500)
     begun = await billing.start_plan(await shop.of(alice), pro, idempotency_key=None, **goods.BACK)
@@ -155,6 +158,7 @@ async def parked(shop, provider, person, package):
 
 
 @pytest.mark.parametrize("how", list(Resolution), ids=lambda how: how.name)
+@on_every_engine
 async def test_a_parked_settlement_is_decided_once_by_a_person(shop, provider, how):
     alice, small = await shop.tenant("alice"), await goods.package(shop, tokens=100)
     before = await spendable(shop, alice)
@@ -199,6 +203,7 @@ async def test_what_was_never_delivered_is_taken_from_the_provider_once(shop, pr
     await reconcile.reconcile_lately(shop.house)
 
 
+@on_every_engine
 async def test_a_repair_finds_what_waits_also_without_events(shop, provider):
     alice, small = await shop.tenant("alice"), await goods.package(shop)
     pages = []
@@ -295,6 +300,7 @@ async def test_a_tenant_that_leaves_pays_no_more_and_what_still_comes_is_parked(
     await billing.close(system(shop), alice.tenant_id, asked_by=BY.who, why="erased")
 
 
+@on_every_engine
 async def test_a_tenant_leaves_only_when_the_provider_has_answered(shop, provider):
     alice, pro = await shop.tenant("alice"), await goods.tier(shop)
     begun = await billing.start_plan(await shop.of(alice), pro, idempotency_key=None, **goods.BACK)
@@ -309,6 +315,7 @@ async def test_a_tenant_leaves_only_when_the_provider_has_answered(shop, provide
     assert (await goods.plans(shop, alice))[0].status is SubscriptionStatus.CANCELED
 
 
+@on_every_engine
 async def test_a_page_whose_answer_was_lost_is_closed_with_its_tenant(shop, provider, monkeypatch):
     alice, small = await shop.tenant("alice"), await goods.package(shop)
     monkeypatch.setattr(sessions, "ANSWER_SECONDS_MAX", 0.5)

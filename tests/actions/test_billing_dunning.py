@@ -59,6 +59,7 @@ async def test_a_renewal_that_fails_and_fails_again_is_credited_once_when_it_is_
     assert not provider.differences()
 
 
+@on_every_engine
 async def test_money_that_comes_when_the_plan_has_been_given_up_is_credited_and_a_voided_invoice_never(shop, provider):
     alice, pro = await shop.tenant("alice"), await goods.tier(shop)
     subscription = await held(shop, provider, alice, pro)
@@ -75,6 +76,7 @@ async def test_money_that_comes_when_the_plan_has_been_given_up_is_credited_and_
     assert voided not in "".join(await till.keys(shop, alice))
 
 
+@on_every_engine
 async def test_a_renewal_by_a_bank_debit_is_credited_when_it_settles_and_not_when_it_bounces(shop, provider):
     alice, pro = await shop.tenant("alice"), await goods.tier(shop)
     subscription = await held(shop, provider, alice, pro)

@@ -101,6 +101,7 @@ async def test_a_failed_attempt_leaves_the_purchase_open_and_a_late_one_does_not
     assert await till.funds(shop, alice) == (100, 0)
 
 
+@on_every_engine
 async def test_an_expired_session_cancels_the_purchase(shop, provider):
     alice = await shop.tenant("alice")
     purchase_id, session = await till.bought(shop, alice)
@@ -134,6 +135,7 @@ async def test_refunds_are_a_target_exact_at_a_hundred_percent_and_given_back_wh
     assert (payment.refunded_cents, payment.clawed_target, payment.status.name) == (999, 99, "PARTIALLY_REFUNDED")
 
 
+@on_every_engine
 async def test_a_refund_before_the_success_is_matched_when_the_payment_is_known(shop, provider):
     alice = await shop.tenant("alice")
     purchase_id, session = await till.bought(shop, alice)
@@ -190,6 +192,7 @@ async def test_a_dispute_takes_what_is_withdrawn_and_gives_back_exactly_that(sho
     ]
 
 
+@on_every_engine
 async def test_an_inquiry_changes_nothing(shop, provider):
     alice = await shop.tenant("alice")
     purchase_id, session = await till.bought(shop, alice)
@@ -276,6 +279,7 @@ async def test_another_amount_or_currency_is_parked_until_a_person_decides(shop,
     assert (await till.purchase(shop, alice, purchase_id)).status is PurchaseStatus.PAID
 
 
+@on_every_engine
 async def test_a_currency_without_cents_is_credited(shop, provider):
     alice = await shop.tenant("alice")
     _, session = await till.bought(shop, alice, cents=500, currency="JPY")
@@ -349,6 +353,7 @@ async def test_a_refund_after_a_failed_one_is_found_by_the_charges_sum_alone(sho
 
 
 @pytest.mark.parametrize("odd", [None, 7, "x", {}])
+@on_every_engine
 async def test_an_event_with_an_odd_list_has_its_object_asked_for(shop, provider, odd):
     alice, tier = await shop.tenant("alice"), await goods.tier(shop, tokens=500)
     _, session = await till.bought(shop, alice)
@@ -399,6 +404,7 @@ async def test_events_of_another_deployment_or_of_nobody_are_kept_and_credit_not
     assert "PROCESSED" not in states
 
 
+@on_every_engine
 async def test_unknown_purchase_waits_by_name(shop, provider):
     alice = await shop.tenant("alice")
     _, session = await till.bought(shop, alice)

@@ -106,6 +106,7 @@ async def test_a_plan_that_was_never_paid_for_is_given_up_at_once_by_cancelling(
     assert (await start(shop, alice, pro)).subscription_id != begun.subscription_id
 
 
+@on_every_engine
 async def test_a_plan_whose_page_is_over_makes_room_also_where_no_event_came(shop, provider):
     alice, pro = await shop.tenant("alice"), await goods.tier(shop)
     begun = await start(shop, alice, pro)
@@ -116,6 +117,7 @@ async def test_a_plan_whose_page_is_over_makes_room_also_where_no_event_came(sho
     assert (await start(shop, alice, pro)).url is not None
 
 
+@on_every_engine
 async def test_a_plan_that_was_paid_for_without_an_event_is_found_with_its_tokens(shop, provider):
     alice, pro = await shop.tenant("alice"), await goods.tier(shop, tokens=500)
     before = await spendable(shop, alice)

@@ -73,6 +73,7 @@ async def test_the_refund_of_a_renewal_claws_that_renewal(shop, provider):
     assert [each.status.name for each in await goods.purchases(shop, alice)] == ["PAID", "PARTIALLY_REFUNDED"]
 
 
+@on_every_engine
 async def test_an_unpaid_renewal_is_past_due_and_credited_when_it_is_paid(shop, provider):
     alice = await shop.tenant("alice")
     subscription = provider.pay(await begun(shop, alice, provider))["subscription"]
@@ -146,6 +147,7 @@ async def test_an_upgrade_brings_at_most_the_prorated_difference_and_a_loop_of_t
     assert (await till.funds(shop, alice))[0] == before[0] + 500
 
 
+@on_every_engine
 async def test_an_event_without_its_plan_waits_and_a_subscription_of_nobody_is_foreign(shop, provider):
     alice = await shop.tenant("alice")
     provider.pay(await begun(shop, alice, provider))

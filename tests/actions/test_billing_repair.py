@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from actions import billing
-from actions.billing import desk, events, reconcile, sessions
+from actions.billing import desk, events, expiry, reconcile, sessions
 from actions.billing.desk import Person
 from actions.billing.reconcile import Repaired
 from base import errors
@@ -91,6 +91,7 @@ async def test_events_that_came_under_a_key_of_the_other_mode_can_be_processed_a
     assert await till.funds(shop, alice) == (200, 0)
 
 
+@on_every_engine
 async def test_what_is_still_another_modes_or_accounts_stays_foreign(shop, provider):
     alice = await shop.tenant("alice")
     _, session = await till.bought(shop, alice)
@@ -146,6 +147,35 @@ async def test_the_worker_asks_for_a_plan_whose_period_has_ended_without_a_word(
     done = Repaired()
     await reconcile.follow_late(shop.house, done)
     assert done.plans == 0
+
+
+@pytest.mark.fault(14, 36)
+@on_every_engine
+async def test_a_refund_that_waited_for_a_renewal_is_woken_when_the_renewal_is_found_by_asking(shop, provider):
+    alice, lite = await shop.tenant("alice"), await goods.tier(shop, "lite", cents=1_000, tokens=100)
+    subscription = await held(shop, provider, alice, lite)
+    await till.tell(shop.house, provider.events())
+    provider.clock(days=31)
+    provider.renew(subscription)
+    last = provider.events()[-1]
+    provider.refund(provider.all("payment_intent")[-1]["id"], 400)
+    early = [each for each in provider.events(since=last) if each["type"] == "refund.created"]
+    await till.tell(shop.house, early)
+    assert (await till.event_states(shop.house))["WAITING"] == ["refund.created"]
+    system = shop.house.system()
+    await system.on_system(_try_tomorrow)
+    assert await events.process_due(shop.house) == 0
+    # Nobody has told of the renewal's invoice.
+    (plan,) = await goods.plans(shop, alice)
+    assert await expiry.follow(system, alice.tenant_id, plan.id, subscription=subscription)
+    assert await events.process_due(shop.house) == 1
+    assert "WAITING" not in await till.event_states(shop.house)
+    await till.catch_up(shop.house)
+    assert await till.funds(shop, alice) == (160, 0)
+
+
+async def _try_tomorrow(db, /):
+    await db.change(sa.update(PaymentEvent).values(next_try_at=db.now + DAY))
 
 
 async def _end_period(db, tenant, /):
@@ -293,6 +323,7 @@ async def test_another_products_plan_is_foreign_and_asked_for_no_more(shop, prov
     assert "WAITING" not in await till.event_states(shop.house)
 
 
+@on_every_engine
 async def test_what_names_a_purchase_of_ours_waits_for_it_however_long(shop, provider):
     alice = await shop.tenant("alice")
     _, session = await till.bought(shop, alice)

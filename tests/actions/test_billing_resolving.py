@@ -89,6 +89,7 @@ async def test_a_refund_that_fails_at_the_bank_is_to_be_decided_again(shop, prov
     del intent
 
 
+@on_every_engine
 async def test_while_its_refund_has_no_answer_nothing_else_is_decided(shop, provider, parked, monkeypatch):
     alice, _, number = parked
     monkeypatch.setattr(orders, "ANSWER_SECONDS_MAX", 0.5)

@@ -90,6 +90,7 @@ async def test_an_invoice_of_nothing_is_credited_once_where_the_tier_says_so(sho
     assert await till.keys(shop, alice) == [f"plan-credit:{each['id']}" for each in invoices]
 
 
+@on_every_engine
 async def test_a_month_that_credit_at_the_provider_pays_brings_nothing_where_the_tier_does_not_say_so(shop, provider):
     alice, pro = await shop.tenant("alice"), await goods.tier(shop)
     plan = await started(shop, provider, alice, pro)
@@ -102,6 +103,7 @@ async def test_a_month_that_credit_at_the_provider_pays_brings_nothing_where_the
     assert await till.funds(shop, alice) == (500, 0)
 
 
+@on_every_engine
 async def test_a_tier_that_costs_nothing_brings_its_tokens(shop, provider):
     alice, free = await shop.tenant("alice"), await goods.tier(shop, "free", cents=0, tokens=20)
     plan = await started(shop, provider, alice, free)
@@ -137,6 +139,7 @@ async def test_a_page_that_nobody_went_through_uses_up_no_trial(shop, provider):
     assert (await started(shop, provider, alice, pro)).status is SubscriptionStatus.TRIALING
 
 
+@on_every_engine
 async def test_a_trial_whose_end_is_not_paid_is_past_due_and_credited_when_it_is(shop, provider):
     alice, pro = await shop.tenant("alice"), await goods.tier(shop, trial_days=DAYS)
     plan = await started(shop, provider, alice, pro)
