@@ -7,15 +7,18 @@ of topic `directory` (a host or a tenant id) drop entries at once, in every proc
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from base.bus import Notice
+from db.alike import even
 from db.guard import Permit
 from db.session import Sessions, SystemSession
 from db.tables.central.identity import Domain, Tenant
 from db.zones import TenantId, TenantState
+from tenancy.asked import Asked
 
 ENTRIES_MAX = 20_000
 FOUND_SECONDS = 30.0
@@ -53,8 +56,7 @@ class Directory:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._asked: dict[str, asyncio.Task[Route | None]] = {}
-        self._running: set[asyncio.Task[Route | None]] = set()
+        self._asked = Asked(self._anew)
         self._generation = 0
         sessions.bus.listen(self._hear)
 
@@ -72,8 +74,7 @@ class Directory:
 
     async def close(self) -> None:
         """Wait for look-ups that still run: nobody closes the databases under them."""
-        if self._running:
-            await asyncio.wait(set(self._running), timeout=CLOSE_SECONDS_MAX)
+        await self._asked.finished(seconds=CLOSE_SECONDS_MAX)
 
     def known(self, host: str) -> Route | None:
         """The route behind a host that is known here; None where somebody has to be asked, or nobody has it."""
@@ -86,7 +87,7 @@ class Directory:
             return None
         self._entries.move_to_end(key)
         if entry.until - now < AHEAD_SECONDS:
-            self._begin(key)
+            self._asked.begin(key)
         return entry.route
 
     async def _look(self, key: str) -> Route | None:
@@ -97,46 +98,29 @@ class Directory:
         if entry is not None and entry.until > time.monotonic():
             self._entries.move_to_end(key)
             return None
-        return await asyncio.shield(self._begin(key))
+        return await asyncio.shield(self._asked.begin(key))
 
-    def _begin(self, key: str) -> asyncio.Task[Route | None]:
-        """The look-up of this key that runs now: concurrent askers share one, and it outlives the first of them."""
-        asked = self._asked.get(key)
-        if asked is None:
-            asked = self._asked[key] = asyncio.create_task(self._ask(key))
-            self._running.add(asked)
-            asked.add_done_callback(lambda done: self._ended(key, done))
-        return asked
-
-    def _ended(self, key: str, asked: asyncio.Task[Route | None]) -> None:
-        self._running.discard(asked)
-        if self._asked.get(key) is asked:
-            del self._asked[key]
-        if not asked.cancelled():
-            asked.exception()  # whoever waited has been told; a refresh that failed leaves the entry to its end
-
-    async def _ask(self, key: str) -> Route | None:
+    async def _anew(self, keys: Sequence[str]) -> dict[str, Route | None]:
+        """The routes of these keys, read by one transaction and kept."""
         generation = self._generation
-        kind, _, name = key.partition(":")
-        find = _by_host if kind == "host" else _by_tenant
-        route = await self._sessions.central(SystemSession, Permit(infra=True), find, name)
+        found = await self._sessions.central(SystemSession, Permit(infra=True), _read, keys)
         # Kept only if no invalidation came since the look-up began: the old answer would outlive it.
         if generation == self._generation:
-            seconds = UNKNOWN_SECONDS if route is None else FOUND_SECONDS
-            self._entries[key] = _Entry(route, time.monotonic() + seconds)
+            now = time.monotonic()
+            for key, route in found.items():
+                self._entries[key] = _Entry(route, now + (UNKNOWN_SECONDS if route is None else FOUND_SECONDS))
             while len(self._entries) > ENTRIES_MAX:
                 self._entries.popitem(last=False)
-        return route
+        return found
 
     def _hear(self, notice: Notice) -> None:
         if notice.topic == "reset":
             self._generation += 1
-            self._asked.clear()
+            self._asked.part()
             self._entries.clear()
         elif notice.topic == TOPIC:
             self._generation += 1
-            # Whoever asks from now on does not wait for an answer that was on its way before the change.
-            self._asked.clear()
+            self._asked.part()
             for key in (f"host:{notice.key}", f"tenant:{notice.key}"):
                 self._entries.pop(key, None)
             for key, entry in list(self._entries.items()):
@@ -144,17 +128,24 @@ class Directory:
                     del self._entries[key]
 
 
-async def _by_host(db: SystemSession, host: str) -> Route | None:
-    return await _one(db, sa.select(*_COLUMNS).join(Domain, Domain.tenant_id == Tenant.id).where(Domain.host == host))
-
-
-async def _by_tenant(db: SystemSession, tenant: str) -> Route | None:
-    return await _one(db, sa.select(*_COLUMNS).where(Tenant.id == tenant))
-
-
 _COLUMNS = (Tenant.id, Tenant.state, Tenant.db_pool, Tenant.epoch)
+_BY_HOST = (
+    sa.select(Domain.host, *_COLUMNS)
+    .join(Tenant, Domain.tenant_id == Tenant.id)
+    .where(Domain.host.in_(sa.bindparam("names", expanding=True)))
+)
+_BY_TENANT = sa.select(Tenant.id.label("name"), *_COLUMNS).where(
+    Tenant.id.in_(sa.bindparam("names", expanding=True)),
+)
+_KINDS = {"host:": _BY_HOST, "tenant:": _BY_TENANT}
 
 
-async def _one(db: SystemSession, statement: sa.Select[TenantId, TenantState, str, int]) -> Route | None:
-    found = await db.tuples(statement)
-    return Route(*found[0]) if found else None
+async def _read(db: SystemSession, keys: Sequence[str]) -> dict[str, Route | None]:
+    """The route behind each key, one statement a kind."""
+    found: dict[str, Route | None] = dict.fromkeys(keys)
+    for kind, statement in _KINDS.items():
+        names = [key.removeprefix(kind) for key in keys if key.startswith(kind)]
+        if names:
+            for name, *route in await db.read(statement, {"names": even(names)}):
+                found[f"{kind}{name}"] = Route(*route)
+    return found

@@ -6,7 +6,7 @@ import hmac
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ from db.guard import Permit
 from db.session import Sessions, SystemSession
 from db.tables.central.identity import AccessToken, MemberKind, TenantMember, User
 from db.zones import TenantId
+from tenancy.asked import Asked
 
 ENTRIES_MAX = 10_000
 # Of tokens that are nobody's: whoever makes them up pushes out no more than what others have made up.
@@ -29,7 +30,7 @@ KEPT_SECONDS = 1.0
 # A token that is asked for is read anew from this age on, with all others that are, so that no request waits for it.
 REFRESH_SECONDS = 0.5
 GATHER_SECONDS = 0.1
-READ_TOGETHER_MAX = 100
+REFRESHED_TOGETHER_MAX = 100
 TOKEN_CHARACTERS_MAX = 200
 CLOSE_SECONDS_MAX = 5
 SECRET_BYTES = 32
@@ -93,9 +94,7 @@ class Viewers:
         self._sessions = sessions
         self._entries: OrderedDict[str, Entry] = OrderedDict()  # the last read at the end
         self._unknown: OrderedDict[str, Entry] = OrderedDict()
-        self._asked: dict[str, asyncio.Future[Entry]] = {}
-        self._unread: dict[str, asyncio.Future[Entry]] = {}  # of those, what nobody reads yet
-        self._reading: asyncio.Task[None] | None = None
+        self._asked = Asked(self._new)
         self._due: dict[str, Id[User]] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._generation = 0
@@ -109,13 +108,8 @@ class Viewers:
         known = self.known(text)
         if known is not None:
             return known.viewer
-        asked = self._asked.get(text)
-        if asked is None:
-            # Requests of one token that come together wait for one query; it goes on when the first hangs up.
-            asked = self._asked[text] = self._unread[text] = asyncio.get_running_loop().create_future()
-            if self._reading is None:
-                self._reading = asyncio.create_task(self._read_asked())
-        entry = await asyncio.shield(asked)
+        # Requests of one token that come together wait for one query; it goes on when the first hangs up.
+        entry = await asyncio.shield(self._asked.begin(text))
         self._use(entry.viewer)
         return entry.viewer
 
@@ -138,34 +132,16 @@ class Viewers:
     async def close(self) -> None:
         """Wait for what is being read: nobody closes the databases under it."""
         self._due.clear()
-        running = {each for each in (self._reading, self._refreshing) if each is not None}
-        if running:
-            await asyncio.wait(running, timeout=CLOSE_SECONDS_MAX)
+        await self._asked.finished(seconds=CLOSE_SECONDS_MAX)
+        if self._refreshing is not None:
+            await asyncio.wait({self._refreshing}, timeout=CLOSE_SECONDS_MAX)
 
     def _use(self, viewer: Viewer | None) -> None:
         if viewer is not None:
             self._used[viewer.token_id] = (viewer.user_id, utc_now())
 
-    async def _read_asked(self) -> None:
-        """Read what is asked for until nothing is; what comes meanwhile is read by the next transaction, together."""
-        try:
-            while self._unread:
-                some = dict(list(self._unread.items())[:READ_TOGETHER_MAX])
-                for text in some:
-                    del self._unread[text]
-                try:
-                    entries = await self._anew(dict.fromkeys(some))
-                except Exception as error:
-                    for each in some.values():
-                        _tell(each, error)
-                else:
-                    for text, each in some.items():
-                        _tell(each, entries[text])
-                for text, each in some.items():
-                    if self._asked.get(text) is each:
-                        del self._asked[text]
-        finally:
-            self._reading = None
+    async def _new(self, texts: Sequence[str]) -> dict[str, Entry]:
+        return await self._anew(dict.fromkeys(texts))
 
     async def _anew(self, users: Mapping[str, Id[User] | None]) -> dict[str, Entry]:
         now, generation = time.monotonic(), self._generation
@@ -179,7 +155,7 @@ class Viewers:
         """Read what is due until nothing is, in one transaction for many."""
         while self._due:
             await asyncio.sleep(GATHER_SECONDS)
-            some = dict(list(self._due.items())[:READ_TOGETHER_MAX])
+            some = dict(list(self._due.items())[:REFRESHED_TOGETHER_MAX])
             for text in some:
                 del self._due[text]
             await self._anew(some)
@@ -217,23 +193,12 @@ class Viewers:
     def _hear(self, notice: Notice) -> None:
         if notice.topic in (TOPIC, "reset"):
             self._generation += 1
-            # Whoever asks from now on does not wait for an answer that was on its way before the change.
-            self._asked = dict(self._unread)
+            self._asked.part()
             self._unknown.clear()
             for text, entry in list(self._entries.items()):
                 viewer = entry.viewer
                 if notice.topic == "reset" or viewer is None or str(viewer.token_id) == notice.key:
                     self._entries.pop(text, None)
-
-
-def _tell(asked: asyncio.Future[Entry], found: Entry | Exception) -> None:
-    if asked.done():
-        return
-    if isinstance(found, Exception):
-        asked.set_exception(found)
-        asked.exception()  # those who asked may all be gone
-    else:
-        asked.set_result(found)
 
 
 _OWNERS = sa.select(AccessToken.token_hash, AccessToken.user_id).where(

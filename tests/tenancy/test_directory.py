@@ -85,18 +85,35 @@ async def test_what_is_known_costs_no_statement_and_ends_by_itself(world, monkey
 async def test_a_thousand_who_ask_at_once_ask_once(world, monkeypatch):
     alice = await world.tenant("alice")
     asked = 0
-    find = directory._by_host
+    find = directory._read
 
-    async def counted(db, host):
+    async def counted(db, keys):
         nonlocal asked
         asked += 1
-        return await find(db, host)
+        return await find(db, keys)
 
-    monkeypatch.setattr(directory, "_by_host", counted)
+    monkeypatch.setattr(directory, "_read", counted)
     routes = world.house.directory
     answers = await asyncio.gather(*(routes.of_host(alice.host) for _ in range(1_000)))
     assert {route.tenant_id for route in answers} == {alice.tenant_id}
     assert asked == 1
+
+
+async def test_hosts_and_tenants_that_are_asked_for_at_once_are_read_by_one_transaction(world, monkeypatch):
+    alice, bob = await world.tenant("alice"), await world.tenant("bob")
+    find, taken = directory._read, []
+
+    async def counted(db, keys):
+        taken.append(len(keys))
+        return await find(db, keys)
+
+    monkeypatch.setattr(directory, "_read", counted)
+    routes = world.house.directory
+    found = await asyncio.gather(
+        routes.of_host(alice.host), routes.of_host("nobody.example"), routes.of_tenant(bob.tenant_id)
+    )
+    assert [route and route.tenant_id for route in found] == [alice.tenant_id, None, bob.tenant_id]
+    assert taken == [3]
 
 
 async def test_who_hangs_up_does_not_take_the_answer_from_those_who_wait(world):
@@ -114,22 +131,22 @@ async def test_who_hangs_up_does_not_take_the_answer_from_those_who_wait(world):
 async def test_an_answer_that_was_on_its_way_when_the_tenant_changed_is_not_kept(world, monkeypatch):
     alice = await world.tenant("alice")
     read, go_on = asyncio.Event(), asyncio.Event()
-    find = directory._by_host
+    find = directory._read
 
-    async def slow(db, host):
-        found = await find(db, host)
+    async def slow(db, keys):
+        found = await find(db, keys)
         read.set()
         await go_on.wait()
         return found
 
-    monkeypatch.setattr(directory, "_by_host", slow)
+    monkeypatch.setattr(directory, "_read", slow)
     routes = world.house.directory
     asking = asyncio.create_task(routes.of_host(alice.host))
     await read.wait()
-    monkeypatch.setattr(directory, "_by_host", find)
+    monkeypatch.setattr(directory, "_read", find)
     # The change is another process's: only its notice comes here, while our own look-up still holds the old row.
     await world.house.bus.tell([Notice("directory", alice.tenant_id)])
-    assert alice.host not in str(routes._asked)
+    assert not len(routes._asked)
     go_on.set()
     assert (await asking).state is TenantState.ACTIVE
     await world.house.system().on_system(quietly_suspend, alice.tenant_id)

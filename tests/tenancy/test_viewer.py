@@ -110,7 +110,7 @@ async def test_a_look_up_that_fails_is_told_to_all_who_wait_and_the_next_one_is_
         bob.user_id,
         bob.user_id,
     ]
-    assert viewers._asked == viewers._unread == {}
+    assert not len(viewers._asked)
 
 
 async def test_a_token_in_use_is_read_anew_before_it_is_old_and_no_request_waits(world, reads, monkeypatch):
