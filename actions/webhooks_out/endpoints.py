@@ -67,7 +67,8 @@ async def update_webhook(
 ) -> Id[Webhook]:
     """Change what was given; None leaves as it is. Made ACTIVE, an endpoint begins without failures.
 
-    1 looks at a new address as for a new endpoint; 2 made ACTIVE: pool, as for a new one; 3 one central transaction.
+    1 looks at a new address as for a new endpoint; 2 made ACTIVE, or to hear of other events: pool, as for a new one;
+    3 one central transaction.
     Raises Invalid, NotFound.
     """
     if status is WebhookStatus.DISABLED:
@@ -75,7 +76,7 @@ async def update_webhook(
     wanted = None if events is None else _events(events)
     if url is not None:
         await _check(ctx, url)
-    if status is WebhookStatus.ACTIVE:
+    if status is WebhookStatus.ACTIVE or wanted is not None:
         await ctx.on_pool(wallet.listen)
     return await ctx.on_system(_update, ctx.tenant_id, webhook_id, url=url, events=wanted, status=status)
 

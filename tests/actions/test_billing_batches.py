@@ -223,7 +223,7 @@ async def test_what_nobody_hears_is_not_written_and_whoever_listens_hears_of_the
     assert [await each.on_pool(_outbox) for each in bells] == [0, 0]
 
 
-@pytest.mark.parametrize("how", ["registered", "made active"])
+@pytest.mark.parametrize("how", ["registered", "made active", "given the events"])
 @on_every_engine
 async def test_an_endpoint_that_comes_after_settlement_has_looked_for_one_hears_of_the_credit(
     shop, provider, monkeypatch, how
@@ -232,9 +232,11 @@ async def test_an_endpoint_that_comes_after_settlement_has_looked_for_one_hears_
     alice = await shop.tenant("alice")
     ctx, bell = await shop.of(alice), await shop.system(alice.tenant_id)
     wanted = ("http://127.0.0.1:9/hook", ("wallet.credited", "purchase.paid"))
-    if how == "made active":
-        hook = (await webhooks_out.create_webhook(ctx, *wanted)).webhook_id
-        await webhooks_out.update_webhook(ctx, hook, status=WebhookStatus.PAUSED)
+    if how != "registered":
+        hears = wanted[1] if how == "made active" else ("video.ready",)
+        hook = (await webhooks_out.create_webhook(ctx, wanted[0], hears)).webhook_id
+        if how == "made active":
+            await webhooks_out.update_webhook(ctx, hook, status=WebhookStatus.PAUSED)
         await bell.on_pool(_nobody_listened)  # as it stands where the endpoint is older than the column
     _, told = await paid(shop, provider, alice)
     read_due = settlement._read_due
@@ -245,8 +247,10 @@ async def test_an_endpoint_that_comes_after_settlement_has_looked_for_one_hears_
         doing, how = how, ""
         if doing == "registered":
             await webhooks_out.create_webhook(ctx, *wanted)
-        elif doing:
+        elif doing == "made active":
             await webhooks_out.update_webhook(ctx, hook, status=WebhookStatus.ACTIVE)
+        elif doing:
+            await webhooks_out.update_webhook(ctx, hook, events=wanted[1])
         return found
 
     monkeypatch.setattr(settlement, "_read_due", looked)
