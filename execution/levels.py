@@ -45,15 +45,14 @@ class Levels(Sending, abc.ABC):
 
     async def _shown_later(self, layout: Layout, views: Sequence[View], rows: Tuples) -> list[Displays]:
         dialect = self.seen(layout.root.node.table).database.leases.dialect
-        found: list[Displays] = []
+        shown: list[Displays] = []
         for place, loads in enumerate(layout.loads):
-            self.spend(len(rows) * views[place].joins)
             made = await emitter_off_loop(layout, views, place, dialect=dialect)
-            if made.lasts:
-                found.append(await self._found_again(made, loads, rows))
-            else:
-                found.append(made.emit(rows, await self._below(loads, rows), self))
-        return found
+            found, new = self._before(made, rows)
+            self.spend(len(rows) * views[place].joins + (len(rows) - len(new)) * sum(map(_shared, loads)))
+            below = await self._below(loads, new) if loads and new else ()
+            shown.append(self._written(made, found, new, below=below))
+        return shown
 
     def shown_now(self, layout: Layout, views: Sequence[View], rows: Tuples) -> list[Displays] | None:
         """The same where nobody has to be waited for; None, and nothing counted, otherwise."""
@@ -63,32 +62,41 @@ class Levels(Sending, abc.ABC):
         objects, ready = 0, []
         for place, loads in enumerate(layout.loads):
             made = known_emitter(layout, place, dialect=dialect)
-            if made is None or made.lasts:
+            if made is None:
                 return None
-            below = []
-            for load in loads:
-                known = self._known(load, starts := starts_of(load, rows))
+            found, new = self._before(made, rows)
+            below: list[Found] = []
+            for load in loads if new else ():
+                known = self._known(load, starts := starts_of(load, new))
                 if known is None:
                     return None
                 below.append(known)
                 objects += len(starts) * _shared(load)
-            objects += len(rows) * views[place].joins
-            ready.append((made, below))
+            objects += len(rows) * views[place].joins + (len(rows) - len(new)) * sum(map(_shared, loads))
+            ready.append((made, found, new, below))
         self.spend(objects)
-        return [made.emit(rows, below, self) for made, below in ready]
+        return [self._written(made, found, new, below=below) for made, found, new, below in ready]
 
-    async def _found_again(self, made: Emitter, loads: Sequence[Load], rows: Tuples) -> Displays:
-        """Rows that were shown before are found as they were written then; the others are written."""
+    def _before(self, made: Emitter, rows: Tuples) -> tuple[Displays | None, Tuples]:
+        """How rows that were shown before were written then, None in the places of others; and the others.
+
+        All are others where nothing of the kind is kept.
+        """
+        if not made.lasts:
+            return None, rows
+        found = list(map(self._catalog.written((made, self.ctx.origin)).get, rows))
+        if None not in found:
+            return found, ()
+        return found, [row for row, display in zip(rows, found, strict=True) if display is None]
+
+    def _written(self, made: Emitter, found: Displays | None, new: Tuples, /, *, below: Sequence[Found]) -> Displays:
+        """The displays of all rows; those of the new ones are made, and kept where they last."""
+        shown = made.emit(new, below, self) if new else []
+        if found is None:
+            return shown
         of = (made, self.ctx.origin)
-        found: list[Any] = list(map(self._catalog.written(of).get, rows))
-        new = [row for row, display in zip(rows, found, strict=True) if display is None] if None in found else []
-        below = sum(map(_shared, loads))
-        self.spend((len(rows) - len(new)) * below)
-        if not new:
-            return found
-        shown = made.emit(new, await self._below(loads, new) if loads else (), self)
         came = iter([self._catalog.write(of, row, each) for row, each in zip(new, shown, strict=True)])
-        return [next(came) if each is None else each for each in found]
+        return [next(came) if each is None else each for each in found] if new else found
 
     async def _below(self, loads: Sequence[Load], rows: Tuples) -> list[Found]:
         """What hangs below the rows, in the order of the loads. What is remembered is waited for by nobody."""
