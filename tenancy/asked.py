@@ -49,22 +49,29 @@ class Asked(Generic[V]):
                 some = dict(list(self._unread.items())[:TOGETHER_MAX])
                 for key in some:
                     del self._unread[key]
-                found: Mapping[str, V] | Exception
+                found: Mapping[str, V] | BaseException
                 try:
                     found = await self._read(list(some))
-                except Exception as error:
+                except BaseException as error:  # whatever ends this task, nobody waits for ever
                     found = error
                 for key, asked in some.items():
                     if self._joined.get(key) is asked:
                         del self._joined[key]
-                    if not asked.done():
-                        _tell(asked, found if isinstance(found, Exception) else found[key])
+                    _tell(asked, found if isinstance(found, BaseException) else found[key])
+                if isinstance(found, asyncio.CancelledError):
+                    raise found
         finally:
             self._reading = None
+            for asked in self._unread.values():
+                asked.cancel()
 
 
-def _tell(asked: asyncio.Future[V], found: V | Exception) -> None:
-    if isinstance(found, Exception):
+def _tell(asked: asyncio.Future[V], found: V | BaseException) -> None:
+    if isinstance(found, asyncio.CancelledError):
+        asked.cancel()
+    elif asked.done():
+        return
+    elif isinstance(found, BaseException):
         asked.set_exception(found)
         asked.exception()  # those who asked may all be gone
     else:

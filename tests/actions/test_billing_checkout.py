@@ -112,6 +112,7 @@ async def test_what_costs_nothing_is_paid_without_the_provider(shop, provider):
     assert provider.all("checkout.session") == []
 
 
+@on_every_engine
 async def test_without_a_provider_nothing_is_kept_but_what_costs_nothing(world):
     alice, small = await world.tenant("alice"), await goods.package(world)
     with pytest.raises(errors.ProviderUnavailable):
@@ -261,6 +262,7 @@ async def test_a_provider_that_hangs_is_waited_for_less_than_fifteen_seconds(sho
     assert [each["url"] for each in provider.all("checkout.session")] == [done.url]
 
 
+@on_every_engine
 async def test_what_the_provider_refuses_is_told_and_over(shop, provider):
     alice, tiny = await shop.tenant("alice"), await goods.package(shop, cents=3)
     with pytest.raises(errors.Conflict, match="as small as this"):
@@ -398,6 +400,7 @@ async def _order_first(db, tenant, /):
     assert await expiry.order_end(db, pages[0], asked_by="test") is not None
 
 
+@on_every_engine
 async def test_a_page_is_looked_up_near_its_purchase_and_further_on_only_when_it_is_not_there(
     shop, provider, monkeypatch
 ):
@@ -423,6 +426,7 @@ async def test_a_page_is_looked_up_near_its_purchase_and_further_on_only_when_it
     assert (later["url"], len(windows)) == (done.url, 3)
 
 
+@on_every_engine
 async def test_money_arrives_also_when_ids_have_sixteen_digits(shop, provider, monkeypatch):
     # As if nine years had passed.
     monkeypatch.setattr(ids, "EPOCH_MS", ids.EPOCH_MS - 9 * 366 * 86_400_000)
@@ -438,6 +442,7 @@ async def test_money_arrives_also_when_ids_have_sixteen_digits(shop, provider, m
     assert await till.funds(shop, alice) == (0, 0)
 
 
+@on_every_engine
 async def test_an_amount_that_the_provider_takes_no_payment_of_is_no_outage(shop, provider):
     alice, tiny = await shop.tenant("alice"), await goods.package(shop, cents=10)
     with pytest.raises(errors.Conflict, match="as small as this"):

@@ -76,6 +76,7 @@ async def test_a_credit_that_one_side_alone_knows_is_told(shop, credited):
     assert await till.funds(shop, alice) == (100, 0)
 
 
+@on_every_engine
 async def test_what_is_late_or_waits_for_a_person_is_told(shop, credited):
     _, settlement = credited
     mine, before = Settlement.id == settlement.id, await moment(shop, ago=LATE)
@@ -89,6 +90,7 @@ async def test_what_is_late_or_waits_for_a_person_is_told(shop, credited):
     assert await wrong(shop) == []
 
 
+@on_every_engine
 async def test_an_event_that_is_left_lying_is_told(shop, credited):
     del credited
     one, before = PaymentEvent.type == "payment_intent.succeeded", await moment(shop, ago=LATE)
@@ -166,6 +168,7 @@ async def test_the_oldest_that_is_due_is_told_also_when_it_is_tried_later_than_o
     assert 10_800 <= gauge("atrium_payment_event_seconds") < 11_400
 
 
+@on_every_engine
 async def test_a_process_that_serves_without_a_worker_tells_of_money_too(shop, owed, monkeypatch):
     del owed
     for name in ("money_open", "money_by_state"):
@@ -181,6 +184,7 @@ async def test_a_process_that_serves_without_a_worker_tells_of_money_too(shop, o
             await asyncio.sleep(0.1)
 
 
+@on_every_engine
 async def test_of_many_that_wait_for_a_person_the_number_is_told(shop, provider, monkeypatch):
     monkeypatch.setattr(checks, "SHOWN_MAX", 2)
     alice = await shop.tenant("alice")
@@ -204,6 +208,7 @@ async def test_of_many_that_wait_for_a_person_the_number_is_told(shop, provider,
     assert [each.status.name for each in await goods.purchases(shop, alice)] == ["PENDING"] * 4
 
 
+@on_every_engine
 async def test_what_waits_for_a_person_is_shown_however_much_is_due_before_it(shop, owed, monkeypatch):
     del owed
     monkeypatch.setattr(desk, "SHOWN_MAX", 1)

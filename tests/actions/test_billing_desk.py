@@ -219,6 +219,7 @@ async def test_a_repair_finds_what_waits_also_without_events(shop, provider):
     assert statuses == [PurchaseStatus.PAID, PurchaseStatus.CANCELED, PurchaseStatus.PENDING]
 
 
+@on_every_engine
 async def test_events_are_processed_anew_without_a_second_effect(shop, provider):
     alice, small = await shop.tenant("alice"), await goods.package(shop, tokens=100)
     await bought(shop, provider, alice, small)
@@ -329,6 +330,7 @@ async def test_a_page_whose_answer_was_lost_is_closed_with_its_tenant(shop, prov
     assert (await goods.purchases(shop, alice))[0].status is PurchaseStatus.CANCELED
 
 
+@on_every_engine
 async def test_without_a_provider_nobody_is_asked(world):
     assert not world.house.service(Payments).is_set_up
     alice = await world.tenant("alice")

@@ -50,6 +50,7 @@ async def _notes(db):
     return list(await db.all(sa.select(TokenTransaction.note).order_by(TokenTransaction.sequence)))
 
 
+@on_every_engine
 async def test_the_ledger_names_the_purchase_as_the_api_does(shop, provider):
     alice = await shop.tenant("alice")
     purchase_id, session = await till.bought(shop, alice)

@@ -222,6 +222,7 @@ async def _reprice(db, tier, cents, /):
     row.monthly_price_cents = cents
 
 
+@on_every_engine
 async def test_what_cannot_be_changed_is_refused_and_stays(shop, provider):
     alice, pro = await shop.tenant("alice"), await goods.tier(shop)
     lite, yen = await goods.tier(shop, "lite", cents=500), await goods.tier(shop, "yen", cents=500, currency="JPY")
@@ -367,6 +368,7 @@ async def test_what_was_fetched_before_an_answer_does_not_undo_it(shop, provider
     assert (await goods.plans(shop, alice))[0].cancel_at_period_end
 
 
+@on_every_engine
 async def test_a_plan_that_changes_whenever_it_is_read_is_read_again_later(shop, provider, monkeypatch):
     alice, pro = await shop.tenant("alice"), await goods.tier(shop)
     await held(shop, provider, alice, pro)

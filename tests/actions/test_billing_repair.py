@@ -227,6 +227,7 @@ async def _no_timers(db, /):
     await db.change(sa.delete(Timer))
 
 
+@on_every_engine
 async def test_the_worker_lists_days_once_and_then_what_came_since_its_last_whole_round(shop, provider, monkeypatch):
     windows, listing = [], Payments.list
 
@@ -250,6 +251,7 @@ async def test_the_worker_lists_days_once_and_then_what_came_since_its_last_whol
     assert hours <= await seconds_back() < days
 
 
+@on_every_engine
 async def test_a_plan_that_the_provider_does_not_know_keeps_no_other_from_being_asked_for(shop, provider):
     lite = await goods.tier(shop, "lite", cents=1_000, tokens=100)
     alice, bob = await shop.tenant("alice"), await shop.tenant("bob")
@@ -269,6 +271,7 @@ async def _rename(db, tenant, /):
 # ------------------------------------------------------------------------------------------- many
 
 
+@on_every_engine
 async def test_events_are_processed_anew_batch_by_batch_and_each_of_them(shop, provider, monkeypatch):
     alice = await shop.tenant("alice")
     _, session = await till.bought(shop, alice)
@@ -281,6 +284,7 @@ async def test_events_are_processed_anew_batch_by_batch_and_each_of_them(shop, p
     assert await till.funds(shop, alice) == (100, 0)
 
 
+@on_every_engine
 async def test_a_time_with_more_events_than_one_list_holds_is_read_window_by_window(shop, provider, monkeypatch):
     monkeypatch.setattr(stripe_api, "PAGE_ROWS", 8)
     monkeypatch.setattr(stripe_api, "PAGES_MAX", 1)

@@ -125,6 +125,7 @@ async def test_what_went_back_by_hand_is_not_given_back_again_and_whoever_tries_
     assert await till.funds(shop, alice) == (0, 0)
 
 
+@on_every_engine
 async def test_a_refund_that_is_refused_late_is_told_until_it_is_asked_again(shop, provider, monkeypatch):
     alice = await shop.tenant("alice")
     _, session = await till.bought(shop, alice)

@@ -114,6 +114,7 @@ async def test_a_tier_that_costs_nothing_brings_its_tokens(shop, provider):
     assert await till.funds(shop, alice) == (40, 0)
 
 
+@on_every_engine
 async def test_a_canceled_trial_ends_without_money_or_tokens_and_was_the_one(shop, provider):
     alice, pro = await shop.tenant("alice"), await goods.tier(shop, trial_days=DAYS)
     plan = await started(shop, provider, alice, pro)
@@ -130,6 +131,7 @@ async def test_a_canceled_trial_ends_without_money_or_tokens_and_was_the_one(sho
     assert await till.funds(shop, alice) == (500, 0)
 
 
+@on_every_engine
 async def test_a_page_that_nobody_went_through_uses_up_no_trial(shop, provider):
     alice, pro = await shop.tenant("alice"), await goods.tier(shop, trial_days=DAYS)
     begun = await billing.start_plan(await shop.of(alice), pro, idempotency_key=None, **goods.BACK)
@@ -164,6 +166,7 @@ async def test_a_trial_whose_end_is_not_paid_is_past_due_and_credited_when_it_is
     ],
     ids=["negative", "too long", "no number", "no yes or no"],
 )
+@on_every_engine
 async def test_what_is_no_trial_is_refused_naming_the_field(world, values, field):
     ctx = await world.of(await world.staff())
     given = {"slug": "pro", "name": "Pro", "monthly_price_cents": 100, "currency": "EUR", "monthly_tokens": 5}

@@ -114,6 +114,7 @@ async def test_what_is_said_of_the_next_attempt_is_true(world, ctx, receiver, mo
     assert await _due(ctx) == [max(each, resume_at) for each in own]
 
 
+@on_every_engine
 async def test_what_was_ended_untried_is_sent_at_once_when_it_is_replayed(world, ctx, receiver):
     shown = await acting.hook(ctx, receiver)
     await acting.tell(ctx)
@@ -126,6 +127,7 @@ async def test_what_was_ended_untried_is_sent_at_once_when_it_is_replayed(world,
     assert [row.status for row in await acting.deliveries(ctx)] == [SUCCEEDED]
 
 
+@on_every_engine
 async def test_what_is_asked_for_waits_for_the_worker_that_sends_to_the_endpoint(world, ctx, receiver, monkeypatch):
     shown = await acting.hook(ctx, receiver)
     await ctx.on_system(_fails, ctx.tenant_id, shown.webhook_id)
@@ -139,6 +141,7 @@ async def test_what_is_asked_for_waits_for_the_worker_that_sends_to_the_endpoint
     assert [row.status for row in await acting.deliveries(ctx)] == [SUCCEEDED]
 
 
+@on_every_engine
 async def test_a_crash_after_the_delivery_sends_it_some_seconds_later(world, ctx, receiver, monkeypatch):
     shown = await acting.hook(ctx, receiver)
     await ctx.on_system(_fails, ctx.tenant_id, shown.webhook_id)
@@ -154,6 +157,7 @@ async def test_a_crash_after_the_delivery_sends_it_some_seconds_later(world, ctx
 # ------------------------------------------------------------------------------------------- how often
 
 
+@on_every_engine
 async def test_tests_and_replays_have_a_limit_of_their_own_for_each_tenant(world, ctx, receiver, monkeypatch):
     assert (deliveries.TESTS_AN_HOUR_MAX, deliveries.REPLAYS_AN_HOUR_MAX) == (60, 1_000)
     monkeypatch.setattr(deliveries, "TESTS_AN_HOUR_MAX", 2)

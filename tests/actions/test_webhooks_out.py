@@ -163,6 +163,7 @@ async def test_an_event_that_comes_again_and_again_makes_one_delivery(world, ctx
     assert len(await deliveries(ctx)) == len(receiver.requests) == 1
 
 
+@on_every_engine
 async def test_a_failed_attempt_is_made_again_under_the_same_id_with_the_same_body(world, ctx, receiver, monkeypatch):
     shown = await hook(ctx, receiver)
     receiver.status = 500
@@ -184,6 +185,7 @@ async def test_a_failed_attempt_is_made_again_under_the_same_id_with_the_same_bo
     assert (await the_hook(ctx, shown.webhook_id)).failures == 0
 
 
+@on_every_engine
 async def test_ten_attempts_over_three_days_then_it_is_failed_the_endpoint_disabled_and_its_owner_told(
     world, ctx, receiver, monkeypatch
 ):
@@ -223,6 +225,7 @@ async def letter(world, *said):
     assert [each for each in said if each not in text] == []
 
 
+@on_every_engine
 async def test_410_disables_at_once_and_ends_what_waits(world, ctx, receiver):
     receiver.status = 410
     shown = await hook(ctx, receiver)
@@ -245,6 +248,7 @@ async def test_410_disables_at_once_and_ends_what_waits(world, ctx, receiver):
     assert (healed.failures, healed.failing_since, healed.disabled_reason) == (0, None, None)
 
 
+@on_every_engine
 async def test_a_dead_endpoint_takes_one_attempt_while_others_get_all_that_is_theirs(world, ctx, monkeypatch):
     monkeypatch.setattr(sending, "SEND_SECONDS_MAX", 1.0)
     other = await world.of(await world.tenant("bob"))
@@ -264,6 +268,7 @@ async def test_a_dead_endpoint_takes_one_attempt_while_others_get_all_that_is_th
         assert len(dead.requests) == 2, "one attempt shows whether it lives again"
 
 
+@on_every_engine
 async def test_an_endpoint_that_lives_again_gets_all_that_waited(world, ctx, receiver, monkeypatch):
     receiver.status = 500
     shown = await hook(ctx, receiver)
@@ -305,6 +310,7 @@ async def test_what_an_endpoint_answers_is_kept_short_and_clean_on_every_engine(
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
+@on_every_engine
 async def test_a_redirect_is_a_failure_and_is_not_followed(world, ctx, receiver, status):
     receiver.status = status
     async with receiving() as elsewhere:
@@ -317,6 +323,7 @@ async def test_a_redirect_is_a_failure_and_is_not_followed(world, ctx, receiver,
     assert (row.status, row.response_status) == (PENDING, status)
 
 
+@on_every_engine
 async def test_nobody_there_is_told_in_the_log(world, ctx):
     async with receiving() as gone:
         await hook(ctx, gone)
@@ -330,6 +337,7 @@ async def test_nobody_there_is_told_in_the_log(world, ctx):
 # ------------------------------------------------------------------------------------------- secrets
 
 
+@on_every_engine
 async def test_for_a_day_after_a_rotation_either_secret_verifies(world, ctx, receiver, monkeypatch):
     old = await hook(ctx, receiver)
     new = await webhooks_out.rotate_secret(ctx, old.webhook_id)
@@ -367,6 +375,7 @@ async def test_a_secret_is_not_changed_again_while_the_one_before_is_promised(wo
     assert endpoints.secrets_of(world.house.vault, row, old_too=True) == [third.secret, new.secret]
 
 
+@on_every_engine
 async def test_an_endpoint_whose_key_is_lost_is_given_another_secret(world, ctx, receiver):
     one, other = await hook(ctx, receiver), await hook(ctx, receiver)
     sealed_elsewhere = (await the_hook(ctx, other.webhook_id)).secret
@@ -385,6 +394,7 @@ async def _reseal(db, tenant, webhook_id, sealed, /):
     assert await db.change(sa.update(Webhook).where(*here).values(secret=sealed)) == 1
 
 
+@on_every_engine
 async def test_a_sealed_secret_in_another_row_or_column_opens_nothing(world, ctx, receiver):
     one, other = await hook(ctx, receiver), await hook(ctx, receiver)
     rows = [await the_hook(ctx, each.webhook_id) for each in (one, other)]
@@ -426,6 +436,7 @@ async def test_events_that_there_are_not_are_refused_by_name(ctx, receiver, even
     assert refused.value.field == ("input", "events")
 
 
+@on_every_engine
 async def test_a_paused_endpoint_hears_nothing_and_what_waited_may_be_replayed(world, ctx, receiver, monkeypatch):
     receiver.status = 500
     shown = await hook(ctx, receiver)
@@ -452,6 +463,7 @@ async def test_a_paused_endpoint_hears_nothing_and_what_waited_may_be_replayed(w
     assert len({headers["webhook-id"] for _, headers, _ in receiver.requests}) == 1
 
 
+@on_every_engine
 async def test_a_test_is_sent_and_logged_like_everything(world, ctx, receiver):
     shown = await hook(ctx, receiver)
     made = await webhooks_out.send_test(ctx, shown.webhook_id)
@@ -462,6 +474,7 @@ async def test_a_test_is_sent_and_logged_like_everything(world, ctx, receiver):
     assert [(row.id, row.status) for row in await deliveries(ctx)] == [(made, SUCCEEDED)]
 
 
+@on_every_engine
 async def test_another_tenant_finds_none_of_it(world, ctx, receiver):
     shown = await hook(ctx, receiver)
     await tell(ctx)
@@ -511,6 +524,7 @@ async def test_the_log_is_kept_for_thirty_days(world, ctx, receiver, monkeypatch
     assert await world.house.system().on_system(_ring, endpoints.RETENTION) == 1, "tomorrow again"
 
 
+@on_every_engine
 async def test_doctor_tells_of_deliveries_that_are_stuck_and_of_endpoints_that_were_disabled(
     world, ctx, receiver, monkeypatch
 ):

@@ -10,6 +10,7 @@ from base.ids import global_id
 from tests import serving
 from tests.actions import shop as goods
 from tests.actions import studio
+from tests.world import on_every_engine
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +50,7 @@ async def until(ask, told):
     return found
 
 
+@on_every_engine
 async def test_a_buyer_pays_and_sees_the_tokens(shop, selling, provider):
     alice, small = await shop.tenant("alice"), await goods.package(shop, cents=999, tokens=120)
     me = {"host": alice.host, "token": alice.token}
@@ -95,6 +97,7 @@ async def test_a_buyer_pays_and_sees_the_tokens(shop, selling, provider):
     assert (over["checkoutUrl"], over["purchase"]["status"]) == (None, "PAID")
 
 
+@on_every_engine
 async def test_refusals_name_the_field(shop, selling):
     alice, small = await shop.tenant("alice"), await goods.package(shop)
     good = {"packageId": global_id("Package", small), "idempotencyKey": "k", **BACK}
@@ -117,6 +120,7 @@ async def test_refusals_name_the_field(shop, selling):
     assert (await selling.graphql(CHECKOUT, {"input": good})).codes == ["UNAUTHENTICATED"]
 
 
+@on_every_engine
 async def test_a_plan_from_its_page_to_its_end(shop, selling, provider):
     alice, pro = await shop.tenant("alice"), await goods.tier(shop)
     lite = await goods.tier(shop, "lite", cents=500, tokens=50)
@@ -143,6 +147,7 @@ async def test_a_plan_from_its_page_to_its_end(shop, selling, provider):
     assert again["userErrors"][0]["code"] == "CONFLICT"
 
 
+@on_every_engine
 async def test_staff_set_a_trial_and_a_buyer_has_it_once(shop, selling, provider):
     sam, alice = await shop.staff(), await shop.tenant("alice")
     tier = "tier { id trialDays creditsZeroInvoices } userErrors { code field }"

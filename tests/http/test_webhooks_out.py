@@ -117,6 +117,7 @@ async def _all(heard, *types):
 
 
 @pytest.mark.slow
+@on_every_engine
 async def test_an_endpoint_is_tested_changed_replayed_given_another_secret_and_deleted(world, sending):
     alice = await world.tenant("alice")
     ask = asking(sending, alice)
@@ -178,6 +179,7 @@ async def test_an_endpoint_is_tested_changed_replayed_given_another_secret_and_d
         assert (await ask(LOG))["webhookDeliveries"]["totalCount"] == 0
 
 
+@on_every_engine
 async def test_only_the_owner_sees_or_touches_any_of_it_and_needs_the_ability(world, served):
     world.house.services[Egress] = egress.client(egress.parse_allow("127.0.0.0/8:*"))
     alice, bob = await world.tenant("alice"), await world.tenant("bob")
@@ -216,6 +218,7 @@ async def test_only_the_owner_sees_or_touches_any_of_it_and_needs_the_ability(wo
         assert (await ask(node, id=hook))["node"] == {"id": hook, "url": receiver.url}
 
 
+@on_every_engine
 async def test_the_log_says_when_what_waits_is_sent_at_the_earliest(world, served):
     world.house.services[Egress] = egress.client(egress.parse_allow("127.0.0.0/8:*"))
     alice = await world.tenant("alice")
@@ -258,6 +261,7 @@ ADDRESSES = [
 ]  # fmt: skip
 
 
+@on_every_engine
 async def test_no_notation_of_an_inner_address_is_registered(world, monkeypatch):
     monkeypatch.setattr(endpoints, "CHECKS_AN_HOUR_MAX", 10_000)
     alice = await world.of(await world.tenant("alice"))
@@ -277,6 +281,7 @@ async def _count(db, tenant, /):
     return await db.first(sa.select(sa.func.count(Webhook.id)).where(Webhook.tenant_id == tenant))
 
 
+@on_every_engine
 async def test_a_name_that_leads_inside_later_is_refused_when_it_is_sent_to(world):
     """Registered while it was public, as a name that rebinds is; nothing is connected to."""
     alice = await world.of(await world.tenant("alice"))
@@ -293,6 +298,7 @@ async def test_a_name_that_leads_inside_later_is_refused_when_it_is_sent_to(worl
 
 
 @pytest.mark.parametrize("address", LOOPBACK_SPELLINGS)
+@on_every_engine
 async def test_an_inner_address_that_got_into_the_table_is_refused_when_it_is_sent_to(world, address):
     alice = await world.of(await world.tenant("alice"))
     async with receiving() as inside:
@@ -313,6 +319,7 @@ async def _plant(db, tenant, webhook_id, url, /):
     await db.change(sa.update(Webhook).where(Webhook.tenant_id == tenant, Webhook.id == webhook_id).values(url=url))
 
 
+@on_every_engine
 async def test_the_embedded_set_up_sends_to_loopback_and_no_other_does_unless_told(world, served):
     alice = await world.tenant("alice")
     async with receiving() as receiver:

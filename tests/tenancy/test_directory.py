@@ -13,6 +13,7 @@ from base.bus import Notice
 from db.tables.central.identity import Domain, Tenant
 from db.zones import TenantState
 from tenancy import directory
+from tenancy.asked import Asked
 from tests.world import on_every_engine
 
 pytestmark = pytest.mark.anyio
@@ -114,6 +115,20 @@ async def test_hosts_and_tenants_that_are_asked_for_at_once_are_read_by_one_tran
     )
     assert [route and route.tenant_id for route in found] == [alice.tenant_id, None, bob.tenant_id]
     assert taken == [3]
+
+
+@pytest.mark.parametrize("ending", [asyncio.CancelledError, GeneratorExit, LookupError])
+async def test_whatever_ends_a_look_up_nobody_waits_for_ever(anyio_backend, ending):
+    async def ends(_keys):
+        await asyncio.sleep(0)
+        raise ending
+
+    asked = Asked(ends)
+    waiting = [asked.begin(key) for key in "abc"]
+    async with asyncio.timeout(60):
+        done = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(each) for each in done] == [ending] * 3
+    assert not len(asked)
 
 
 async def test_who_hangs_up_does_not_take_the_answer_from_those_who_wait(world):
