@@ -179,7 +179,6 @@ async def test_an_endpoint_is_tested_changed_replayed_given_another_secret_and_d
         assert (await ask(LOG))["webhookDeliveries"]["totalCount"] == 0
 
 
-@on_every_engine
 async def test_only_the_owner_sees_or_touches_any_of_it_and_needs_the_ability(world, served):
     world.house.services[Egress] = egress.client(egress.parse_allow("127.0.0.0/8:*"))
     alice, bob = await world.tenant("alice"), await world.tenant("bob")
@@ -319,7 +318,6 @@ async def _plant(db, tenant, webhook_id, url, /):
     await db.change(sa.update(Webhook).where(Webhook.tenant_id == tenant, Webhook.id == webhook_id).values(url=url))
 
 
-@on_every_engine
 async def test_the_embedded_set_up_sends_to_loopback_and_no_other_does_unless_told(world, served):
     alice = await world.tenant("alice")
     async with receiving() as receiver:
